@@ -1,0 +1,78 @@
+# Everything a reader or a developer runs. `make` alone prints the list.
+#
+# Settings, given on the command line:
+#   ONLY=trap/permutation   one chapter (or several, with spaces), for execute, book and test
+#   JOBS=2                  how many chapters or tests run side by side, one thread each
+#   FAST=1                  leave out the tests that are marked slow
+#   PYTHON=python3.12       the Python that the environment is made from
+#   VENV=.venv              where the environment lies
+
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+ONLY ?=
+FAST ?=
+PORT ?= 8000
+
+BIN := $(VENV)/bin
+# Exists when the environment is complete; older than one of these files, it is brought up to date.
+READY := $(VENV)/.ready
+TOOLS := book/_tools
+SLOW := $(if $(FAST),-m "not slow",)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book strict execute test lint format serve bench links lock clean
+
+help:  ## print this list
+	@echo "make TARGET, where TARGET is one of:"
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+$(READY): pyproject.toml constraints.txt $(TOOLS)/environment.py
+	@$(PYTHON) $(TOOLS)/environment.py $(VENV) book,test
+	@touch $@
+
+setup: $(READY)  ## make the environment (the other targets do it when it is needed)
+
+book: $(READY)  ## execute the chapters that changed and build the site
+	@$(BIN)/python $(TOOLS)/build.py --jobs $(JOBS) $(ONLY)
+
+strict: $(READY)  ## build the whole site anew; any warning is an error
+	@$(BIN)/python $(TOOLS)/build.py --jobs $(JOBS) --strict
+
+execute: $(READY)  ## execute the chapters that changed, without building the site
+	@$(BIN)/python $(TOOLS)/execute.py --jobs $(JOBS) $(ONLY)
+
+test: $(READY)  ## pytest over the package, then every chapter a second time under nbval
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(SLOW)
+	@$(BIN)/python $(TOOLS)/repeat.py --jobs $(JOBS) $(ONLY)
+
+lint: $(READY)  ## ruff (rules and format), mypy, outputs stripped from the notebooks
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@git ls-files -z -co --exclude-standard -- '*.ipynb' | xargs -0 -r $(BIN)/nbstripout --keep-id --verify
+
+format: $(READY)  ## let ruff and nbstripout put right what they can
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+	@git ls-files -z -co --exclude-standard -- '*.ipynb' | xargs -0 -r $(BIN)/nbstripout --keep-id
+
+serve: book  ## build the site and show it on http://localhost:8000 (PORT=… for another)
+	@echo "The book is at http://localhost:$(PORT)/ (stop with Ctrl-C)."
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+bench: $(READY)  ## run the programs in benchmarks/, each prints a table
+	@set -e; for program in benchmarks/*.py; do \
+		[ -e "$$program" ] || { echo "No benchmarks yet."; break; }; \
+		echo "== $$program"; $(BIN)/python "$$program"; \
+	done
+
+links: $(READY)  ## write the repository's address from pyproject.toml to wherever it stands
+	@$(BIN)/python $(TOOLS)/links.py
+
+lock: $(READY)  ## work out constraints.txt anew from pyproject.toml (keeps pins that still fit)
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml -q --all-extras \
+		--universal --python-version 3.11 --no-annotate --output-file constraints.txt
+
+clean:  ## remove the built site and the executed chapters (not the environment)
+	rm -rf _build .mypy_cache .pytest_cache .ruff_cache .hypothesis
