@@ -1,0 +1,25 @@
+"""The remedy and its rivals, all of them settings of one affine pull.
+
+Floor 1 of the package: knows torch only.
+"""
+
+from . import arms, noise
+from .arms import Arm
+from .attachment import Attachment
+from .checks import SyreWarning
+from .names import canonical_name, effective_parameters
+from .pull import Pull, stack_pulls
+from .syre import Syre
+
+__all__ = [
+    "Arm",
+    "Attachment",
+    "Pull",
+    "Syre",
+    "SyreWarning",
+    "arms",
+    "canonical_name",
+    "effective_parameters",
+    "noise",
+    "stack_pulls",
+]

@@ -1,0 +1,180 @@
+r"""The paper's form: a model that computes with :math:`\theta + \theta_0`, as a parametrization."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from .checks import SyreWarning
+from .names import canonical_name
+
+
+class Shift(nn.Module):
+    """Compute ``theta + theta_0``; hold what the optimizer's step needs to know.
+
+    Parameters
+    ----------
+    theta_0 : Tensor
+        The bias, shaped like the parameter.
+    xi : Tensor or None
+        ``D - 1``, likewise, or None for basic removal.
+    weight_decay : float
+        What the optimizer's own decay should be.
+    """
+
+    theta_0: Tensor
+    xi: Tensor | None
+
+    def __init__(self, theta_0: Tensor, xi: Tensor | None, weight_decay: float) -> None:
+        super().__init__()
+        self.register_buffer("theta_0", theta_0)
+        self.register_buffer("xi", xi)
+        self.weight_decay = weight_decay
+        # While a tied weight is registered a second time, it has been shifted already.
+        self.shifted = False
+        self.warned = False
+
+    def forward(self, theta: Tensor) -> Tensor:
+        """Return the effective parameter."""
+        if isinstance(theta, nn.Parameter) and not hasattr(theta, "_syre_shift"):
+            # A deep copy of the model has new parameters, which do not inherit this mark.
+            theta._syre_shift = self  # type: ignore[attr-defined]
+        return theta + self.theta_0
+
+    def right_inverse(self, p: Tensor) -> Tensor:
+        """Return the theta that makes the effective parameter `p`."""
+        return p if self.shifted else p - self.theta_0
+
+
+def shift_parameters(
+    model: nn.Module, biases: Mapping[str, Tensor], xis: Mapping[str, Tensor], weight_decay: float
+) -> None:
+    """Put parameters, by canonical name, under a shift that keeps what the model computes.
+
+    Raises
+    ------
+    ValueError
+        If one of them cannot be parametrized; nothing is changed then.
+    """
+    sites = [site for site in _sites(model) if site[0] in biases]
+    for name, module, _ in sites:
+        _check_site(name, module)
+    _watch_optimizers()
+    shifts: dict[str, Shift] = {}
+    for name, module, attribute in sites:
+        if name not in shifts:
+            shifts[name] = Shift(biases[name], xis.get(name), weight_decay)
+        parametrize.register_parametrization(module, attribute, shifts[name])
+        shifts[name].shifted = True
+        _chain(module, attribute).original._syre_shift = shifts[name]
+    for shift in shifts.values():
+        shift.shifted = False
+
+
+def bake(model: nn.Module) -> None:
+    """Replace shifted parameters by what the model computes with.
+
+    Raises
+    ------
+    ValueError
+        If the model has none.
+    """
+    found = [
+        (module, attribute)
+        for module in list(model.modules())
+        if parametrize.is_parametrized(module)
+        for attribute in list(_chains(module))
+        if isinstance(_chain(module, attribute)[0], Shift)
+    ]
+    if not found:
+        raise ValueError(
+            "the model has no parameter under Syre.parametrize; there is nothing to remove"
+        )
+    originals = {id(p): p for module, a in found for p in [_chain(module, a).original]}
+    # Tied weights share one original, which removal overwrites: read all the values first.
+    values = {id(_chain(module, a).original): getattr(module, a).detach() for module, a in found}
+    for module, attribute in found:
+        parametrize.remove_parametrizations(module, attribute, leave_parametrized=False)
+    with torch.no_grad():
+        for key, parameter in originals.items():
+            parameter.copy_(values[key])
+            del parameter._syre_shift
+
+
+def _chains(module: nn.Module) -> nn.ModuleDict:
+    chains = module.parametrizations
+    assert isinstance(chains, nn.ModuleDict)
+    return chains
+
+
+def _chain(module: nn.Module, attribute: str) -> Any:
+    return _chains(module)[attribute]
+
+
+def _sites(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
+    """Yield (canonical name, module, attribute) of every use of a parameter, tied ones too."""
+    first: dict[int, str] = {}
+    for path, module in model.named_modules():
+        for attribute, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+            name = canonical_name(f"{path}.{attribute}" if path else attribute)
+            yield first.setdefault(id(parameter), name), module, attribute
+
+
+def _check_site(name: str, module: nn.Module) -> None:
+    if isinstance(module, parametrize.ParametrizationList):
+        raise ValueError(
+            f"parameter {name!r} is parametrized already; remove that parametrization first, or "
+            "use syre.attach(optimizer, model)"
+        )
+    if isinstance(module, nn.RNNBase):
+        raise ValueError(
+            f"parameter {name!r} belongs to {type(module).__name__}, which reads its weights past "
+            "any parametrization; use syre.attach(optimizer, model)"
+        )
+
+
+_watching = False
+
+
+def _watch_optimizers() -> None:
+    """Install, once in a process, the hook that looks at every optimizer's shifted parameters."""
+    global _watching  # hooks on all optimizers are process-wide by nature
+    if not _watching:
+        register_optimizer_step_pre_hook(_before_step)
+        _watching = True
+
+
+@torch.no_grad()
+def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    """Add the part of the pull that the optimizer's own decay lacks, or refuse."""
+    for group in optimizer.param_groups:
+        decay = group.get("weight_decay", 0)
+        for p in group["params"]:
+            shift: Shift | None = getattr(p, "_syre_shift", None)
+            if shift is None:
+                continue
+            if decay != shift.weight_decay and not shift.warned:
+                shift.warned = True
+                warnings.warn(
+                    f"the optimizer decays with weight_decay={decay:g}, but Syre was made with "
+                    f"weight_decay={shift.weight_decay:g}; under parametrize the optimizer's "
+                    "number counts",
+                    SyreWarning,
+                    stacklevel=4,
+                )
+            if shift.xi is None or p.grad is None:
+                continue
+            if group.get("decoupled_weight_decay") or isinstance(optimizer, torch.optim.AdamW):
+                raise ValueError(
+                    "sigma_D > 0 under parametrize needs an optimizer whose weight decay is "
+                    f"coupled (SGD, Adam); {type(optimizer).__name__} decays by itself. Use "
+                    "syre.attach(optimizer, model) with weight_decay=0 in the optimizer."
+                )
+            p.grad.add_(shift.xi * p, alpha=decay)

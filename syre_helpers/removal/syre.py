@@ -1,0 +1,442 @@
+r"""Syre, the remedy of Ziyin, Xu and Chuang (ICLR 2025), and its three ways of being applied.
+
+Basic removal trains on :math:`\ell(\theta + \theta_0) + \gamma \|\theta\|^2` with a small, random,
+fixed :math:`\theta_0`. With :math:`p = \theta + \theta_0` that is the original loss with weight
+decay centred at :math:`\theta_0`: a pull. Advanced removal replaces :math:`\|\theta\|^2` by
+:math:`\theta^T D \theta` with a diagonal, positive :math:`D` of distinct entries.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from . import noise
+from .attachment import Attachment
+from .checks import SyreWarning, nonnegative, whole
+from .names import canonical_name, fan_ins, named_parameters
+from .pull import Pull
+from .shift import bake, shift_parameters
+
+Where = Callable[[str, Tensor], bool]
+"""A filter of parameters: ``where(canonical_name, parameter)`` is true for those to treat."""
+
+DEFAULT_SIGMA_RATIO = 0.01
+
+
+class Syre:
+    r"""Remove the reflection symmetries of a loss by a small, random, fixed bias.
+
+    Parameters
+    ----------
+    weight_decay : float
+        PyTorch's ``weight_decay``, which is twice the paper's :math:`\gamma`. Default 0.01.
+    sigma_ratio : float, optional
+        Standard deviation of :math:`\theta_0` in units of ``1 / sqrt(fan_in)`` of the layer that
+        owns the parameter. Default (None, if `sigma_0` is not given): 0.01, the paper's.
+    sigma_0 : float, optional
+        Standard deviation of :math:`\theta_0` outright, the same for all parameters. Excludes
+        `sigma_ratio`.
+    sigma_D : float
+        Half-width of the uniform entries of :math:`D` around 1, below 1. Default 0: basic removal.
+        The theory wants it small against :math:`\sigma_0`.
+    seed : int
+        Seed of :math:`\theta_0` and :math:`D`. Default 0.
+
+    Raises
+    ------
+    ValueError
+        If a number is negative, NaN or infinite, if ``sigma_D >= 1``, or if both `sigma_ratio` and
+        `sigma_0` are given.
+
+    Warns
+    -----
+    SyreWarning
+        If `sigma_D` is larger than the bias it should be small against.
+
+    Notes
+    -----
+    Each value of :math:`\theta_0` depends on the seed, the parameter's canonical name and the
+    element's index only: not on the device, the order of parameters, or how they are sharded.
+
+    References
+    ----------
+    Ziyin, Xu and Chuang, "Remove Symmetries to Control Model Expressivity and Improve
+    Optimization", ICLR 2025, sections 4 (basic) and 5 (advanced removal).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> model = nn.Linear(4, 2)
+    >>> optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0)
+    >>> handle = Syre(weight_decay=0.1, seed=1).attach(optimizer, model)
+    >>> model(torch.ones(1, 4)).sum().backward()
+    >>> optimizer.step()  # pulls towards theta_0, then steps
+    >>> handle.remove()
+    """
+
+    def __init__(
+        self,
+        weight_decay: float = 1e-2,
+        sigma_ratio: float | None = None,
+        sigma_0: float | None = None,
+        sigma_D: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self._configure(weight_decay, sigma_ratio, sigma_0, sigma_D, seed)
+        self._scales: dict[str, float] = {}
+        # theta_0 and D - 1 as attach and penalty use them at every step, by kind, name and format.
+        self._fixed: dict[tuple[object, ...], Tensor] = {}
+
+    def _configure(
+        self,
+        weight_decay: float,
+        sigma_ratio: float | None,
+        sigma_0: float | None,
+        sigma_D: float,
+        seed: int,
+    ) -> None:
+        if sigma_ratio is not None and sigma_0 is not None:
+            raise ValueError(
+                f"sigma_ratio={sigma_ratio!r} and sigma_0={sigma_0!r} exclude each other: give "
+                "sigma_ratio for a bias in units of 1 / sqrt(fan_in), or sigma_0 for its standard "
+                "deviation outright"
+            )
+        self.weight_decay = nonnegative("weight_decay", weight_decay)
+        self.sigma_0 = None if sigma_0 is None else nonnegative("sigma_0", sigma_0)
+        ratio = (
+            DEFAULT_SIGMA_RATIO if sigma_ratio is None else nonnegative("sigma_ratio", sigma_ratio)
+        )
+        self.sigma_ratio = ratio if sigma_0 is None else None
+        self.sigma_D = nonnegative("sigma_D", sigma_D)
+        if self.sigma_D >= 1:
+            raise ValueError(
+                f"sigma_D={sigma_D!r} must be below 1, or D has entries that are not positive"
+            )
+        self.seed = whole("seed", seed)
+        bias = ratio if self.sigma_0 is None else self.sigma_0
+        if self.sigma_D > bias:
+            warnings.warn(
+                f"sigma_D={self.sigma_D:g} is not small against the bias ({bias:g}); the theory of "
+                "advanced removal wants sigma_D well below it. Where this is intended, ignore "
+                "syre_helpers.SyreWarning.",
+                SyreWarning,
+                stacklevel=3,
+            )
+
+    def __repr__(self) -> str:
+        scale = (
+            f"sigma_ratio={self.sigma_ratio:g}"
+            if self.sigma_0 is None
+            else f"sigma_0={self.sigma_0:g}"
+        )
+        return (
+            f"Syre(weight_decay={self.weight_decay:g}, {scale}, "
+            f"sigma_D={self.sigma_D:g}, seed={self.seed})"
+        )
+
+    def bias(self, name: str, tensor: Tensor) -> Tensor:
+        r"""Return :math:`\theta_0` of one parameter.
+
+        Parameters
+        ----------
+        name : str
+            The parameter's name; what wrappers insert (``module.``, ``_orig_mod.``) does not
+            matter.
+        tensor : Tensor
+            Gives the shape (that of the whole parameter), dtype and device.
+
+        Returns
+        -------
+        Tensor
+            Like `tensor`. Its standard deviation is `sigma_0`, or ``sigma_ratio / sqrt(fan_in)``
+            with the fan-in known from a model that was seen before, else from the tensor's own
+            shape.
+
+        Raises
+        ------
+        TypeError
+            If the tensor is not of a real floating type.
+        """
+        _check_real(name, tensor)
+        canonical = canonical_name(name)
+        scale = self._scale(canonical, tensor.shape)
+        unit = noise.normal(self.seed, f"bias|{canonical}", _index(tensor))
+        wide = tensor.dtype if tensor.dtype == torch.float64 else torch.float32
+        return (unit.to(wide) * scale).to(tensor.dtype).reshape(tensor.shape)
+
+    def metric(self, name: str, tensor: Tensor) -> Tensor:
+        r"""Return the diagonal of :math:`D` for one parameter.
+
+        Parameters
+        ----------
+        name : str
+            The parameter's name.
+        tensor : Tensor
+            Gives the shape, dtype and device.
+
+        Returns
+        -------
+        Tensor
+            Like `tensor`, between ``1 - sigma_D`` and ``1 + sigma_D``. In float32 entries that
+            differ by less than one part in 10 million coincide; the pull itself uses the finer ``D
+            - 1``.
+        """
+        return 1 + self._xi(name, tensor)
+
+    def pull(self, params: Mapping[str, Tensor]) -> Pull:
+        """Return the affine pull on named parameters.
+
+        Parameters
+        ----------
+        params : mapping of str to Tensor
+            All parameters of a model; a bias finds the fan-in of its layer among them.
+
+        Returns
+        -------
+        Pull
+            With the names of `params`.
+        """
+        self._learn_scales(params)
+        return Pull(
+            self.weight_decay,
+            centre={name: self._fixed_bias(name, p) for name, p in params.items()},
+            xi={name: self._fixed_xi(name, p) for name, p in params.items()}
+            if self.sigma_D
+            else {},
+        )
+
+    def attach(
+        self, optimizer: Optimizer, model: nn.Module, *, where: Where | None = None
+    ) -> Attachment:
+        """Pull the parameters before each step of an optimizer, decoupled, as AdamW decays.
+
+        Parameters
+        ----------
+        optimizer : torch.optim.Optimizer
+            Any; its own ``weight_decay`` must be 0. The pull follows the learning rate of each
+            group.
+        model : nn.Module
+            The model whose parameters the optimizer holds; gives their names.
+        where : callable, optional
+            ``where(name, parameter)`` is true for the parameters to pull. Default: all that the
+            optimizer holds.
+
+        Returns
+        -------
+        Attachment
+            A handle: ``handle.remove()`` ends the pull.
+
+        Raises
+        ------
+        ValueError
+            If a group has its own weight decay, if no parameter of the model is in the optimizer,
+            if a parameter is pulled already, or if the model is parametrized by `parametrize`.
+
+        Warns
+        -----
+        SyreWarning
+            If the parameters' precision cannot hold the pull.
+        """
+        named = named_parameters(model)
+        self._learn_scales(named)
+        return Attachment(self, optimizer, _chosen(named, where))
+
+    def parametrize(self, model: nn.Module, *, where: Where | None = None) -> nn.Module:
+        r"""Let the model compute with ``theta + theta_0``: the paper's form.
+
+        The optimizer then sees ``theta``, and its own ``weight_decay`` (the same number as here)
+        decays it. What the model computes at this moment is kept, to rounding
+        (``theta = p - theta_0``), and ``layer.weight`` stays readable and assignable. A symmetric
+        start with exact duplicates needs `attach`, since rounding separates them.
+
+        Parameters
+        ----------
+        model : nn.Module
+            Changed in place. An optimizer made before or after works.
+        where : callable, optional
+            ``where(name, parameter)`` is true for the parameters to shift. Default: all.
+
+        Returns
+        -------
+        nn.Module
+            The model itself.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is parametrized already, or is held by a recurrent layer. With
+            ``sigma_D > 0``, later at ``optimizer.step()``, if that optimizer's decay is decoupled.
+
+        Warns
+        -----
+        SyreWarning
+            At the first ``optimizer.step()``, if the optimizer decays by another number.
+
+        Notes
+        -----
+        With ``sigma_D > 0`` each step adds ``weight_decay * (D - 1) * theta`` to the gradient,
+        which is right for optimizers with coupled decay (SGD, Adam).
+        """
+        named = named_parameters(model)
+        self._learn_scales(named)
+        chosen = _chosen(named, where)
+        biases = {name: self.bias(name, p) for name, p in chosen.items()}
+        xis = {name: self._xi(name, p) for name, p in chosen.items()} if self.sigma_D else {}
+        shift_parameters(model, biases, xis, self.weight_decay)
+        return model
+
+    def remove(self, model: nn.Module) -> nn.Module:
+        """Undo `parametrize`: the model keeps what it computes, with ordinary parameters again.
+
+        Needed before deployment and before a checkpoint that other programs read.
+
+        Parameters
+        ----------
+        model : nn.Module
+            Changed in place.
+
+        Returns
+        -------
+        nn.Module
+            The model itself.
+
+        Raises
+        ------
+        ValueError
+            If no parameter of the model is under `parametrize`.
+        """
+        bake(model)
+        return model
+
+    def penalty(self, model: nn.Module, *, where: Where | None = None) -> Tensor:
+        r"""Return :math:`\gamma (p - \theta_0)^T D (p - \theta_0)`, to add to a loss.
+
+        Parameters
+        ----------
+        model : nn.Module
+            A model that is not under `parametrize`.
+        where : callable, optional
+            ``where(name, parameter)`` is true for the parameters to count. Default: all.
+
+        Returns
+        -------
+        Tensor
+            A scalar with a gradient; :math:`\gamma` is ``weight_decay / 2``.
+
+        Raises
+        ------
+        ValueError
+            If the model is parametrized: its decay is the optimizer's.
+        """
+        named = named_parameters(model)
+        if any(hasattr(p, "_syre_shift") for p in named.values()):
+            raise ValueError(
+                "the model is under parametrize, where the optimizer's weight_decay is the "
+                "penalty; call syre.remove(model) first, or leave the penalty out"
+            )
+        self._learn_scales(named)
+        chosen = _chosen(named, where)
+        return self.pull(chosen).penalty(chosen)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the settings and the scales seen so far: plain numbers and strings.
+
+        Returns
+        -------
+        dict
+            Fit for JSON and for ``torch.load(..., weights_only=True)``.
+        """
+        return {
+            "weight_decay": self.weight_decay,
+            "sigma_ratio": self.sigma_ratio,
+            "sigma_0": self.sigma_0,
+            "sigma_D": self.sigma_D,
+            "seed": self.seed,
+            "scales": dict(self._scales),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over settings and scales; what is attached follows at its next step.
+
+        Parameters
+        ----------
+        state : mapping
+            From `state_dict`.
+
+        Raises
+        ------
+        ValueError
+            If keys are missing or unknown. Nothing is changed then.
+        """
+        expected = set(self.state_dict())
+        if set(state) != expected:
+            raise ValueError(
+                f"state has the keys {sorted(state)}, expected {sorted(expected)}; pass what "
+                "Syre.state_dict() returned"
+            )
+        settings = {key: state[key] for key in expected - {"scales"}}
+        self._configure(**settings)
+        self._scales = {str(name): float(scale) for name, scale in state["scales"].items()}
+        self._fixed.clear()
+
+    def _learn_scales(self, named: Mapping[str, Tensor]) -> None:
+        """Record the scale of each parameter not seen before, from the fan-ins of the model."""
+        if self.sigma_ratio is None:
+            return
+        shapes = {canonical_name(name): p.shape for name, p in named.items()}
+        for name, fan_in in fan_ins(shapes).items():
+            self._scales.setdefault(name, self.sigma_ratio / max(fan_in, 1) ** 0.5)
+
+    def _scale(self, canonical: str, shape: torch.Size) -> float:
+        if self.sigma_0 is not None:
+            return self.sigma_0
+        if canonical in self._scales:
+            return self._scales[canonical]
+        assert self.sigma_ratio is not None  # one of the two is set
+        return self.sigma_ratio / max(fan_ins({canonical: shape})[canonical], 1) ** 0.5
+
+    def _fixed_bias(self, name: str, tensor: Tensor) -> Tensor:
+        return self._once("bias", self.bias, name, tensor)
+
+    def _fixed_xi(self, name: str, tensor: Tensor) -> Tensor:
+        return self._once("xi", self._xi, name, tensor)
+
+    def _once(
+        self, kind: str, make: Callable[[str, Tensor], Tensor], name: str, tensor: Tensor
+    ) -> Tensor:
+        key = (kind, name, tensor.shape, tensor.dtype, tensor.device)
+        if key not in self._fixed:
+            with torch.no_grad():
+                self._fixed[key] = make(name, tensor)
+        return self._fixed[key]
+
+    def _xi(self, name: str, tensor: Tensor) -> Tensor:
+        """Return ``D - 1``, which float32 holds more finely than D."""
+        _check_real(name, tensor)
+        unit = noise.uniform(self.seed, f"metric|{canonical_name(name)}", _index(tensor))
+        return (unit * self.sigma_D).to(tensor.dtype).reshape(tensor.shape)
+
+
+def _index(tensor: Tensor) -> Tensor:
+    return torch.arange(tensor.numel(), device=tensor.device)
+
+
+def _check_real(name: str, tensor: Tensor) -> None:
+    if not tensor.is_floating_point():
+        raise TypeError(
+            f"parameter {name!r} has dtype {tensor.dtype}; syre needs a real floating type"
+        )
+
+
+def _chosen(named: Mapping[str, nn.Parameter], where: Where | None) -> dict[str, nn.Parameter]:
+    chosen = {name: p for name, p in named.items() if where is None or where(name, p)}
+    if not chosen:
+        raise ValueError(f"where selects no parameter; the model has {sorted(named)}")
+    return chosen

@@ -1,0 +1,18 @@
+"""Reflection symmetries of a loss: what they are, and the families that networks have.
+
+Floor 1 of the package: knows torch only.
+"""
+
+from .factors import pair_sign_reflection, rotation_reflection, swap_reflection
+from .reflection import Parameters, Reflection
+from .units import permutation_reflection, sign_reflection
+
+__all__ = [
+    "Parameters",
+    "Reflection",
+    "pair_sign_reflection",
+    "permutation_reflection",
+    "rotation_reflection",
+    "sign_reflection",
+    "swap_reflection",
+]

@@ -1,0 +1,243 @@
+"""A reflection: a linear (or affine) involution on named parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+Parameters = Mapping[str, Tensor]
+"""Named tensors, as ``dict(model.named_parameters())`` gives them."""
+
+# Probes that find rank(P) are drawn from this seed: the rank is the same for almost every draw, so
+# the seed only makes it reproducible.
+_PROBE_SEED = 0
+
+
+class Reflection:
+    r"""A reflection :math:`R(\theta) = \theta - 2 P (\theta - \theta')` of named parameters.
+
+    The loss has the reflection as a symmetry when ``loss(R(params)) == loss(params)`` for all
+    parameters and all data. Its fixed points form the mirror plane :math:`P(\theta - \theta') = 0`,
+    the symmetric states. Nothing of size d x d is ever formed: the map is a function.
+
+    Parameters
+    ----------
+    involution : callable
+        The linear part :math:`I - 2P`: takes a mapping of names to tensors, returns a mapping with
+        the same names and shapes. It must be its own inverse and orthogonal (so that :math:`P` is
+        symmetric), and must not change its argument. Names it does not know pass through.
+    centre : mapping of str to Tensor, optional
+        The centre :math:`\theta'`. Default: 0. Names that are missing have centre 0.
+    buffers : iterable of str, optional
+        Names in the mapping that the involution moves but that are not parameters, such as the
+        running statistics of a BatchNorm. They are reflected with the rest, and do not count in
+        ``rank`` and ``distance``. Default: none.
+
+    References
+    ----------
+    Ziyin, Xu and Chuang (ICLR 2025), section 3; Ziyin (ICML 2024), definition 1.
+
+    Examples
+    --------
+    The loss ``(u * w - 1) ** 2`` does not change when u and w trade places.
+
+    >>> import torch
+    >>> swap = Reflection(lambda p: {"u": p["w"], "w": p["u"]})
+    >>> state = {"u": torch.tensor(3.0), "w": torch.tensor(1.0)}
+    >>> swap.violation(lambda p: (p["u"] * p["w"] - 1) ** 2, state)
+    0.0
+    >>> swap.rank(state)
+    1
+    >>> {name: value.item() for name, value in swap.nearest(state).items()}
+    {'u': 2.0, 'w': 2.0}
+    """
+
+    def __init__(
+        self,
+        involution: Callable[[Parameters], Parameters],
+        centre: Parameters | None = None,
+        *,
+        buffers: Iterable[str] = (),
+    ) -> None:
+        if not callable(involution):
+            raise TypeError(
+                f"involution must be a function from a mapping to a mapping, got {involution!r}"
+            )
+        self._involution = involution
+        self._centre = dict(centre or {})
+        self._buffers = frozenset(buffers)
+
+    def __call__(self, params: Parameters) -> dict[str, Tensor]:
+        """Return the reflected parameters.
+
+        Parameters
+        ----------
+        params : mapping of str to Tensor
+            Any shapes, dtypes and devices.
+
+        Returns
+        -------
+        dict of str to Tensor
+            A new mapping with the names of `params`; `params` is left as it was.
+
+        Raises
+        ------
+        ValueError
+            If `params` lacks a name that the reflection moves.
+        """
+        centred = self._centred(params)
+        return self._uncentred(self._reflect(centred))
+
+    def project(self, params: Parameters) -> dict[str, Tensor]:
+        r"""Return :math:`P(\theta - \theta')`, zero exactly on the mirror plane.
+
+        Parameters
+        ----------
+        params : mapping of str to Tensor
+            Where to project.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Same names and shapes as `params`.
+        """
+        centred = self._centred(params)
+        reflected = self._reflect(centred)
+        return {name: (value - reflected[name]) / 2 for name, value in centred.items()}
+
+    def nearest(self, params: Parameters) -> dict[str, Tensor]:
+        r"""Return the closest symmetric state, :math:`\theta - P(\theta - \theta')`.
+
+        Computed as the mean of the state and its image: addition commutes exactly in floating
+        point, so two units that a swap makes equal are equal to the last bit.
+
+        Parameters
+        ----------
+        params : mapping of str to Tensor
+            Any state.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Same names and shapes as `params`.
+        """
+        centred = self._centred(params)
+        reflected = self._reflect(centred)
+        mean = {name: (value + reflected[name]) / 2 for name, value in centred.items()}
+        return self._uncentred(mean)
+
+    def linear_part(self) -> Reflection:
+        """Return the same reflection centred at 0: how gradients and differences transform."""
+        return Reflection(self._involution, buffers=self._buffers)
+
+    @torch.no_grad()
+    def distance(self, params: Parameters) -> float:
+        r"""Return the distance to the mirror plane, :math:`\|P(\theta - \theta')\|`.
+
+        Parameters
+        ----------
+        params : mapping of str to Tensor
+            Any state; buffers do not count.
+
+        Returns
+        -------
+        float
+            Euclidean norm, in units of the parameters.
+        """
+        parts = [v for name, v in self.project(params).items() if name not in self._buffers]
+        return float(
+            torch.stack([part.double().square().sum().cpu() for part in parts]).sum().sqrt()
+        )
+
+    @torch.no_grad()
+    def rank(self, params: Parameters) -> int:
+        r"""Return :math:`\mathrm{rank}(P)`: how many dimensions the mirror plane lacks.
+
+        The rank is found by projecting random directions until a new one adds nothing, which
+        gives the exact rank with probability one and needs about ``2 rank(P)`` applications.
+
+        Parameters
+        ----------
+        params : mapping of str to Tensor
+            Gives the names and shapes; the values do not matter. Buffers do not count.
+
+        Returns
+        -------
+        int
+            Between 0 (the identity) and the number of parameters.
+        """
+        generator = torch.Generator().manual_seed(_PROBE_SEED)
+        shapes = {name: value.shape for name, value in params.items()}
+        moved = self._project_probe(shapes, generator)
+        support = {name: part != 0 for name, part in moved.items() if bool((part != 0).any())}
+        if not support:
+            return 0
+        probes: list[Tensor] = []
+        wanted = 8
+        while True:
+            while len(probes) < wanted:
+                part = self._project_probe(shapes, generator)
+                probes.append(torch.cat([part[name][mask] for name, mask in support.items()]))
+            spectrum = torch.linalg.svdvals(torch.stack(probes))
+            rank = int((spectrum > 1e-8 * spectrum[0]).sum())
+            if rank < wanted:
+                return rank
+            wanted *= 2
+
+    @torch.no_grad()
+    def violation(self, loss_fn: Callable[[Parameters], Tensor], params: Parameters) -> float:
+        """Return by how much the loss changes under the reflection, relative to the loss.
+
+        Parameters
+        ----------
+        loss_fn : callable
+            ``loss_fn(params)`` returns a scalar tensor.
+        params : mapping of str to Tensor
+            Where to compare.
+
+        Returns
+        -------
+        float
+            ``|loss(R params) - loss(params)| / max(|loss(params)|, tiny)`` with the smallest normal
+            number of the loss's dtype for ``tiny``: 0, or rounding, for a symmetry.
+        """
+        loss = torch.as_tensor(loss_fn(params))
+        difference = (torch.as_tensor(loss_fn(self(params))) - loss).abs()
+        return float(difference / loss.abs().clamp_min(torch.finfo(loss.dtype).tiny))
+
+    def _reflect(self, centred: Parameters) -> Parameters:
+        try:
+            return self._involution(centred)
+        except KeyError as missing:
+            raise ValueError(
+                f"params has no entry {missing}, which this reflection moves; it has "
+                f"{sorted(centred)}. Pass dict(model.named_parameters()) of the model that the "
+                "reflection was made for (with its buffers where it has a BatchNorm)."
+            ) from missing
+
+    def _centred(self, params: Parameters) -> Parameters:
+        if not self._centre:
+            return params
+        return {n: v - self._centre[n] if n in self._centre else v for n, v in params.items()}
+
+    def _uncentred(self, centred: Parameters) -> dict[str, Tensor]:
+        return {n: v + self._centre[n] if n in self._centre else v for n, v in centred.items()}
+
+    def _project_probe(
+        self, shapes: Mapping[str, torch.Size], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Project one random direction of the parameters (buffers held at 0), in float64."""
+        probe = {
+            name: torch.zeros(shape, dtype=torch.float64)
+            if name in self._buffers
+            else torch.randn(shape, generator=generator, dtype=torch.float64)
+            for name, shape in shapes.items()
+        }
+        reflected = self._reflect(probe)
+        return {
+            name: (value - reflected[name]) / 2
+            for name, value in probe.items()
+            if name not in self._buffers
+        }

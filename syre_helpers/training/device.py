@@ -1,0 +1,106 @@
+"""Where to compute, and from which seed."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+
+import numpy as np
+import torch
+
+DEVICE_VARIABLE = "SYRE_DEVICE"
+
+
+def pick_device(name: str | None = None, *, quiet: bool = False) -> torch.device:
+    """Choose the device: CUDA, else MPS, else CPU; one line on stderr says which.
+
+    Parameters
+    ----------
+    name : str, optional
+        A device such as "cuda:1" or "cpu", or "auto". Default: the environment variable
+        ``SYRE_DEVICE`` if it is set, else "auto".
+    quiet : bool
+        Say nothing. Default False.
+
+    Returns
+    -------
+    torch.device
+        One that exists.
+
+    Raises
+    ------
+    ValueError
+        If the device is unknown or not there.
+
+    Examples
+    --------
+    >>> pick_device("cpu", quiet=True)
+    device(type='cpu')
+    """
+    origin = "argument name" if name is not None else f"environment variable {DEVICE_VARIABLE}"
+    wanted = name if name is not None else os.environ.get(DEVICE_VARIABLE, "auto")
+    if wanted == "auto":
+        found = [kind for kind in ("cuda", "mps") if _count(kind)]
+        device = torch.device(found[0] if found else "cpu")
+        reason = "found" if found else "no GPU found"
+    else:
+        device = _existing(wanted, origin)
+        reason = f"asked for by {origin}"
+    if not quiet:
+        label = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+        print(f"device: {label} ({reason})", file=sys.stderr)
+    return device
+
+
+def seed_everything(seed: int) -> torch.Generator:
+    """Seed Python, NumPy and PyTorch, and return a generator of the same seed.
+
+    The package itself never touches the global generators; this is for a reader's own scripts, and
+    for models whose layers draw their initial values from the global one.
+
+    Parameters
+    ----------
+    seed : int
+        Between 0 and 2**32 - 1.
+
+    Returns
+    -------
+    torch.Generator
+        On the CPU, for draws that are to be independent of the global state.
+
+    Raises
+    ------
+    ValueError
+        If the seed is out of range.
+    """
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed={seed} must be between 0 and 2**32 - 1")
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  (libraries that still draw from the global state)
+    torch.manual_seed(seed)
+    return torch.Generator().manual_seed(seed)
+
+
+def _existing(wanted: str, origin: str) -> torch.device:
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{origin}: {wanted!r} is no device; use auto, cpu, mps, cuda or cuda:N"
+        ) from error
+    if device.type != "cpu" and (device.index or 0) >= _count(device.type):
+        raise ValueError(
+            f"{origin}: {wanted!r} is not there ({_count(device.type)} of that kind found); use "
+            "auto or cpu"
+        )
+    return device
+
+
+def _count(kind: str) -> int:
+    """Return how many devices of a kind this process can use."""
+    if kind == "cuda":
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "mps":
+        return int(torch.backends.mps.is_available())
+    return int(kind == "cpu")

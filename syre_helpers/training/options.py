@@ -1,0 +1,87 @@
+"""What `fit` and `fit_many` have in common: arguments, progress, and when to measure."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+Predict = Callable[..., Tensor]
+Measure = Callable[[Mapping[str, Tensor], Predict], Tensor]
+"""``measure(params, predict)`` returns a scalar tensor; ``predict(x)`` is the model's output."""
+MakeOptimizer = Callable[[list[Tensor]], Optimizer]
+
+# Each of these treats every element by itself, so stacked models do not see one another.
+ELEMENTWISE = (
+    torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam,
+    torch.optim.Adamax, torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.Adadelta,
+    torch.optim.Rprop,
+)  # fmt: skip
+
+
+def make_checked_optimizer(make: MakeOptimizer, params: list[Tensor]) -> Optimizer:
+    """Make the optimizer and see that it is one that the arms can work with.
+
+    Raises
+    ------
+    ValueError
+        If it is not element-wise, or decays by itself.
+    """
+    optimizer = make(params)
+    if not isinstance(optimizer, ELEMENTWISE):
+        names = ", ".join(kind.__name__ for kind in ELEMENTWISE)
+        raise ValueError(
+            f"optimizer {type(optimizer).__name__} is not known to treat each element by itself; "
+            f"use one of {names}"
+        )
+    for group in optimizer.param_groups:
+        if group.get("weight_decay", 0) != 0:
+            raise ValueError(
+                f"the optimizer has weight_decay={group['weight_decay']!r}; make it with "
+                "weight_decay=0, the arms bring the decay"
+            )
+    return optimizer
+
+
+def measuring_steps(steps: int, log_every: int | Sequence[int] | None) -> set[int]:
+    """Return after which steps to measure; always before the first and after the last.
+
+    Raises
+    ------
+    ValueError
+        If `steps` or `log_every` is out of range.
+    """
+    if steps < 1:
+        raise ValueError(f"steps={steps} must be at least 1")
+    if log_every is None:
+        return {0, steps}
+    if isinstance(log_every, int):
+        if log_every < 1:
+            raise ValueError(f"log_every={log_every} must be at least 1 step")
+        return {*range(0, steps, log_every), steps}
+    outside = [s for s in log_every if not 0 <= s <= steps]
+    if outside:
+        raise ValueError(f"log_every holds steps outside 0 to {steps}: {outside[:3]}")
+    return {0, *log_every, steps}
+
+
+def progress(steps: Iterable[int], label: str) -> Iterable[int]:
+    """Show a plain bar on stderr that vanishes; none where ``SYRE_PROGRESS=0``."""
+    from tqdm import tqdm
+
+    hidden = os.environ.get("SYRE_PROGRESS", "1") == "0"
+    return tqdm(steps, desc=label, leave=False, file=sys.stderr, disable=hidden, mininterval=0.5)
+
+
+def made_with_seed(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """Call `make_model` under a seed, leaving the caller's global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = make_model()
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"make_model must return an nn.Module, got {type(model).__name__}")
+    return model
