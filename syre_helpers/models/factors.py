@@ -1,0 +1,138 @@
+"""Models whose parameters are factors of a product: where rotations and rescalings live."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ._checks import positive_int
+
+
+class MatrixFactorisation(nn.Module):
+    """A matrix written as the product ``left @ right``.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Shape of the matrix.
+    inner : int
+        Inner dimension, the largest rank that the product can have (up to rows and columns).
+    std : float, optional
+        Standard deviation of the initial entries. Default: one over the square root of each
+        factor's own number of columns, the unit in which syre measures its bias too.
+
+    Attributes
+    ----------
+    left : nn.Parameter
+        Shape (rows, inner).
+    right : nn.Parameter
+        Shape (inner, columns).
+
+    Raises
+    ------
+    ValueError
+        If a size is not a positive int, or `std` is negative or not finite.
+
+    Examples
+    --------
+    >>> model = MatrixFactorisation(20, 30, 4)
+    >>> model().shape, int(torch.linalg.matrix_rank(model()))
+    (torch.Size([20, 30]), 4)
+    """
+
+    def __init__(self, rows: int, columns: int, inner: int, *, std: float | None = None) -> None:
+        super().__init__()
+        positive_int("rows", rows)
+        positive_int("columns", columns)
+        positive_int("inner", inner)
+        self.left = _gaussian(rows, inner, std=std)
+        self.right = _gaussian(inner, columns, std=std)
+
+    def forward(self) -> Tensor:
+        """Return the product, shape (rows, columns)."""
+        return self.left @ self.right
+
+
+class SymmetricFactorisation(nn.Module):
+    """A positive semi-definite matrix written as ``factor @ factor.T``.
+
+    Parameters
+    ----------
+    rows : int
+        The matrix has shape (rows, rows).
+    inner : int
+        Inner dimension.
+    std : float, optional
+        Standard deviation of the initial entries. Default: ``1 / sqrt(inner)``.
+
+    Attributes
+    ----------
+    factor : nn.Parameter
+        Shape (rows, inner).
+
+    Raises
+    ------
+    ValueError
+        If a size is not a positive int, or `std` is negative or not finite.
+
+    Examples
+    --------
+    >>> model = SymmetricFactorisation(6, 2)
+    >>> bool((torch.linalg.eigvalsh(model()) > -1e-5).all())
+    True
+    """
+
+    def __init__(self, rows: int, inner: int, *, std: float | None = None) -> None:
+        super().__init__()
+        self.factor = _gaussian(positive_int("rows", rows), positive_int("inner", inner), std=std)
+
+    def forward(self) -> Tensor:
+        """Return the product, shape (rows, rows)."""
+        return self.factor @ self.factor.T
+
+
+class ProductRegression(nn.Module):
+    """Linear regression with its coefficients written as an element-wise product ``u * w``.
+
+    Parameters
+    ----------
+    d : int
+        Number of inputs.
+    std : float, optional
+        Standard deviation of the initial entries. Default: ``1 / sqrt(d)``.
+
+    Attributes
+    ----------
+    u, w : nn.Parameter
+        Shape (d,). A coordinate with ``u = w = 0`` is dead: its gradient is zero.
+
+    Raises
+    ------
+    ValueError
+        If `d` is not a positive int, or `std` is negative or not finite.
+
+    Examples
+    --------
+    >>> ProductRegression(3)(torch.ones(5, 3)).shape
+    torch.Size([5])
+    """
+
+    def __init__(self, d: int, *, std: float | None = None) -> None:
+        super().__init__()
+        self.u = _gaussian(positive_int("d", d), std=std)
+        self.w = _gaussian(d, std=std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the predictions, shape (...), of inputs of shape (..., d)."""
+        return x @ (self.u * self.w)
+
+
+def _gaussian(*shape: int, std: float | None) -> nn.Parameter:
+    """Draw from torch's global generator, as PyTorch's own layers do."""
+    if std is None:
+        std = shape[-1] ** -0.5
+    if not math.isfinite(std) or std < 0:
+        raise ValueError(f"std={std!r} must be a finite number, 0 or more")
+    return nn.Parameter(std * torch.randn(*shape))
