@@ -13,6 +13,7 @@ JOBS ?= 2
 ONLY ?=
 FAST ?=
 PORT ?= 8000
+URL ?=
 
 BIN := $(VENV)/bin
 # Exists when the environment is complete; older than one of these files, it is brought up to date.
@@ -67,8 +68,8 @@ bench: $(READY)  ## run the programs in benchmarks/, each prints a table
 		echo "== $$program"; $(BIN)/python "$$program"; \
 	done
 
-links: $(READY)  ## write the repository's address from pyproject.toml to wherever it stands
-	@$(BIN)/python $(TOOLS)/links.py
+links: $(READY)  ## write the repository's address everywhere (URL=… to change it first)
+	@$(BIN)/python $(TOOLS)/links.py $(if $(URL),--set $(URL),)
 
 lock: $(READY)  ## work out constraints.txt anew from pyproject.toml (keeps pins that still fit)
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml -q --all-extras \

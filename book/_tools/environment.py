@@ -1,7 +1,7 @@
 """Make the virtual environment: `python3 environment.py .venv book,test`.
 
-Runs under the system's Python with nothing installed, so it uses the standard library only.
-uv installs when it can be had, because it is ten times faster; pip is the fallback. Both are told the
+Runs under the system's Python with nothing installed, so it uses the standard library only. uv
+installs when it can be had, because it is ten times faster; pip is the fallback. Both are told the
 same sources, those that pip is configured with on this machine.
 """
 

@@ -1,0 +1,54 @@
+"""Build the site: `python build.py [--jobs 2] [--strict] [trap/permutation ...]`.
+
+Executes the chapters that changed, puts the source together and lets jupyter-book make the pages.
+With chapters named, only those are executed and the others are shown as they last were. With
+--strict every page is made anew and any warning, from Sphinx or from a chapter's cell, is an
+error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import assemble
+import chapters
+import execute
+
+
+def main() -> int:
+    """Read the command line and build."""
+    parser = argparse.ArgumentParser(description="Build the site.")
+    parser.add_argument("names", nargs="*", help="chapters as trap/permutation; all when left out")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
+    parser.add_argument("--strict", action="store_true", help="a warning is an error")
+    options = parser.parse_args()
+    start = time.perf_counter()
+    names = chapters.chapters()
+    if not execute.execute(chapters.select(names, options.names), options.jobs, options.strict):
+        print("The site was not built, because a chapter did not pass.")
+        return 1
+    print("Making the pages", flush=True)
+    assemble.assemble(names)
+    command = [
+        str(Path(sys.executable).with_name("jupyter-book")),
+        *("build", str(chapters.SOURCE), "--path-output", str(chapters.ROOT)),
+        # Without --all, what an earlier build warned of is forgotten and a strict build passes.
+        *(["-W", "-n", "--keep-going", "--all"] if options.strict else ["-q"]),
+    ]
+    if subprocess.run(command, check=False).returncode:
+        print("The site was not built: see jupyter-book's messages above.")
+        return 1
+    page = chapters.HTML / "index.html"
+    print(
+        f"Done in {time.perf_counter() - start:.0f} s. The site is in {chapters.HTML}; "
+        f"open file://{page} in a browser, or run `make serve`."
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""What the other tools share: where things lie, which chapters there are, how files are written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BOOK = ROOT / "book"
+PACKAGE = ROOT / "syre_helpers"
+BUILD = ROOT / "_build"
+EXECUTED = BUILD / "executed"
+SOURCE = BUILD / "source"
+HTML = BUILD / "html"
+
+
+def address(root: Path = ROOT) -> str:
+    """Return the repository's public address; pyproject.toml is the only place that holds it."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    return str(project["urls"]["Repository"])
+
+
+def is_published(url: str) -> bool:
+    """Say whether an address is a real one, so that links to it may be shown."""
+    return "/OWNER/" not in url
+
+
+def pages(toc: Path) -> list[str]:
+    """Return the pages that a table of contents lists, in reading order, without file endings."""
+    found: list[str] = []
+
+    def walk(node: Any) -> None:
+        if isinstance(node, dict):
+            found.extend(node[key] for key in ("root", "file") if key in node)
+            for value in node.values():
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    walk(yaml.safe_load(toc.read_text()))
+    return found
+
+
+def chapters(root: Path = ROOT) -> list[str]:
+    """Return the chapters that are notebooks, as `trap/permutation`, in reading order."""
+    listed = [page.removeprefix("book/") for page in pages(root / "_toc.yml")]
+    return [name for name in listed if (root / "book" / f"{name}.ipynb").exists()]
+
+
+def select(names: list[str], wanted: list[str]) -> list[str]:
+    """Return the chapters that were asked for, all of them when nothing was."""
+    cleaned = [w.removeprefix("book/").removesuffix(".ipynb") for w in wanted]
+    unknown = [w for w in cleaned if w not in names]
+    if unknown:
+        raise SystemExit(
+            f"No chapter {', '.join(unknown)} in _toc.yml. There are: {', '.join(names) or 'none'}."
+        )
+    return [name for name in names if name in cleaned] if cleaned else names
+
+
+def write(path: Path, content: str | bytes) -> bool:
+    """Write a file whole or not at all; leave it alone, date and all, when nothing changes."""
+    data = content.encode() if isinstance(content, str) else content
+    if path.exists() and path.read_bytes() == data:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        # mkstemp makes files that only their owner may read, and a web server is someone else.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return True
