@@ -364,13 +364,19 @@ def loss_barrier(
 
 def _spectrum(x: Tensor) -> Tensor:
     _check_matrix(x)
-    return torch.linalg.svdvals(x)
+    try:
+        return torch.linalg.svdvals(x)
+    except torch.linalg.LinAlgError as error:
+        raise ValueError(
+            f"the singular values of x, shape {tuple(x.shape)}, cannot be found; it may hold NaN or "
+            "infinite values, as after training that diverged"
+        ) from error
 
 
 def _check_matrix(x: Tensor) -> None:
     if x.ndim < 2 or 0 in x.shape:
         raise ValueError(
-            "expected a matrix or a batch of matrices with at least one entry, got shape "
+            "expected a matrix or a batch of them with at least one entry, got shape "
             f"{tuple(x.shape)}"
         )
     if not x.is_floating_point():

@@ -6,6 +6,7 @@ steps, and after the last one.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from . import noise
-from .checks import nonnegative, share, whole
+from .checks import SyreWarning, nonnegative, share, whole
 from .names import canonical_name, fan_ins
 from .pull import Pull
 from .syre import Syre
@@ -94,14 +95,18 @@ def syre(
     Syre(weight_decay, sigma_ratio, sigma_0, sigma_D)  # bad settings raise here, not in mid-run
 
     def pull(params: Params, seed: int, step: int) -> Pull:
-        return Syre(weight_decay, sigma_ratio, sigma_0, sigma_D, seed=seed).pull(params)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyreWarning)  # said once, above
+            return Syre(weight_decay, sigma_ratio, sigma_0, sigma_D, seed=seed).pull(params)
 
     return Arm("syre + D" if sigma_D else "syre", pull=pull)
 
 
 def metric_only(weight_decay: float, sigma_D: float) -> Arm:
     """Return decay centred at 0 with unequal strengths: the ``D`` of syre without its bias."""
-    return replace(syre(weight_decay, sigma_0=0.0, sigma_D=sigma_D), name="D only")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyreWarning)  # a D that is not small is the point here
+        return replace(syre(weight_decay, sigma_0=0.0, sigma_D=sigma_D), name="D only")
 
 
 def weight_fix(fraction: float, weight_decay: float = 0.0, *, scale: float = 1.0) -> Arm:

@@ -125,7 +125,11 @@ class Reflection:
         """
         centred = self._centred(params)
         reflected = self._reflect(centred)
-        mean = {name: (value + reflected[name]) / 2 for name, value in centred.items()}
+        mean = {
+            # A counter among the buffers is no number to average.
+            name: (value + reflected[name]) / 2 if value.is_floating_point() else value
+            for name, value in centred.items()
+        }
         return self._uncentred(mean)
 
     def linear_part(self) -> Reflection:
