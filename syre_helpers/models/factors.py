@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ._checks import positive_int
+from .._checks import positive_int
 
 
 class MatrixFactorisation(nn.Module):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from ._checks import positive_int
+from .._checks import positive_int
 
 ACTIVATIONS: dict[str, type[nn.Module] | None] = {
     "tanh": nn.Tanh,
@@ -62,7 +62,7 @@ def mlp(
         raise ValueError(
             f"widths={widths!r} needs at least two numbers: the inputs and the outputs"
         )
-    make_activation = _activation(activation)
+    make_activation = activation_factory(activation)
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(widths):
         if layers and make_activation is not None:
@@ -161,7 +161,10 @@ def conv_net(
     return nn.Sequential(*layers, nn.Flatten(), readout)
 
 
-def _activation(activation: str | Callable[[], nn.Module]) -> Callable[[], nn.Module] | None:
+def activation_factory(
+    activation: str | Callable[[], nn.Module],
+) -> Callable[[], nn.Module] | None:
+    """Return what makes the activation, None for "linear"; ValueError if it is not known."""
     if not isinstance(activation, str):
         if isinstance(activation, nn.Module) or not callable(activation):
             raise ValueError(

@@ -99,8 +99,8 @@ def unit_tensors(model: nn.Module, hidden: HiddenLayer) -> dict[str, tuple[torch
     slabs = {**hidden.incoming, **hidden.norm, **hidden.outgoing}
     if not hidden.incoming or not slabs.keys() <= tensors.keys():
         raise ValueError(
-            f"layer={hidden.name!r} or the layer that reads it is under a parametrization, as after "
-            "merge_units or Syre.parametrize; change the units before that"
+            f"layer={hidden.name!r} or the layer that reads it is under a parametrization, as "
+            "after merge_units or Syre.parametrize; change the units before that"
         )
     return {name: (tensors[name], slab) for name, slab in slabs.items() if tensors[name].ndim > 0}
 

@@ -1,4 +1,4 @@
-"""Checks of arguments, shared by the networks."""
+"""Checks of arguments, shared by data and models."""
 
 from __future__ import annotations
 
