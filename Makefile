@@ -21,6 +21,9 @@ READY := $(VENV)/.ready
 TOOLS := book/_tools
 SLOW := $(if $(FAST),-m "not slow",)
 
+# With this set, as it is in some containers, every start of Python compiles torch and seaborn anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup book strict execute test lint format serve bench links lock clean
 

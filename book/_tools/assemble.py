@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from collections import defaultdict
 from types import ModuleType
 
@@ -121,6 +122,20 @@ def timings(names: list[str]) -> str:
 
 
 def api(_names: list[str]) -> str:
+    """Return what `public_names` does, from the last time where the package is still the same."""
+    now = execute.digest(json.dumps(execute.package_hashes()).encode())
+    kept = chapters.BUILD / "api.json"
+    if kept.exists():
+        was, text = json.loads(kept.read_text())
+        if was == now:
+            return str(text)
+    # Importing the package costs seconds, most of what a build with nothing to do may take.
+    text = public_names()
+    chapters.write(kept, json.dumps([now, text]))
+    return text
+
+
+def public_names() -> str:
     """Return a section for each module of the package, with an entry for each public name."""
     package = importlib.import_module(chapters.PACKAGE.name)
     values = {name: getattr(package, name) for name in package.__all__}
@@ -131,7 +146,8 @@ def api(_names: list[str]) -> str:
             entries[value.__module__.split(".")[1]].append(entry(package, name))
     for name, module in modules.items():
         own = [n for n in getattr(module, "__all__", []) if n not in values]
-        entries[name].extend(entry(module, n) for n in own)
+        # Constants have no docstring of their own that Sphinx could show.
+        entries[name].extend(entry(module, n) for n in own if callable(getattr(module, n)))
     sections = []
     for name in sorted(name for name in entries if entries[name]):
         module = modules.get(name) or importlib.import_module(f"{package.__name__}.{name}")
@@ -149,4 +165,4 @@ def entry(owner: ModuleType, name: str) -> str:
     path = f"{owner.__name__}.{name}"
     if inspect.isclass(value):
         return f".. autoclass:: {path}\n   :members:\n"
-    return f".. {'autofunction' if callable(value) else 'autodata'}:: {path}\n"
+    return f".. autofunction:: {path}\n"

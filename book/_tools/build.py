@@ -9,6 +9,8 @@ error.
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import subprocess
 import sys
 import time
@@ -17,6 +19,9 @@ from pathlib import Path
 import assemble
 import chapters
 import execute
+
+# What the site was made from, the last time.
+STATE = chapters.BUILD / "site.txt"
 
 
 def main() -> int:
@@ -31,23 +36,42 @@ def main() -> int:
     if not execute.execute(chapters.select(names, options.names), options.jobs, options.strict):
         print("The site was not built, because a chapter did not pass.")
         return 1
-    print("Making the pages", flush=True)
     assemble.assemble(names)
-    command = [
-        str(Path(sys.executable).with_name("jupyter-book")),
-        *("build", str(chapters.SOURCE), "--path-output", str(chapters.ROOT)),
-        # Without --all, what an earlier build warned of is forgotten and a strict build passes.
-        *(["-W", "-n", "--keep-going", "--all"] if options.strict else ["-q"]),
-    ]
-    if subprocess.run(command, check=False).returncode:
-        print("The site was not built: see jupyter-book's messages above.")
-        return 1
     page = chapters.HTML / "index.html"
+    now = state()
+    if options.strict or not page.exists() or not STATE.exists() or STATE.read_text() != now:
+        print("Making the pages", flush=True)
+        if not make_pages(options.strict):
+            print("The site was not built: see jupyter-book's messages above.")
+            return 1
+        chapters.write(STATE, now)
     print(
         f"Done in {time.perf_counter() - start:.0f} s. The site is in {chapters.HTML}; "
         f"open file://{page} in a browser, or run `make serve`."
     )
     return 0
+
+
+def state() -> str:
+    """Return a hash of everything that the pages are made from."""
+    files = sorted(file for file in chapters.SOURCE.rglob("*") if file.is_file())
+    package = json.dumps(execute.package_hashes())
+    pins = (chapters.ROOT / "constraints.txt").read_bytes()
+    contents = [part for file in files for part in (str(file).encode(), file.read_bytes())]
+    return execute.digest(package.encode(), pins, *contents)
+
+
+def make_pages(strict: bool) -> bool:
+    """Let jupyter-book make the pages; say whether it did."""
+    command = [
+        str(Path(sys.executable).with_name("jupyter-book")),
+        *("build", str(chapters.SOURCE), "--path-output", str(chapters.ROOT)),
+        # Without --all, what an earlier build warned of is forgotten and a strict build passes.
+        *(["-W", "-n", "--keep-going", "--all"] if strict else ["-q"]),
+    ]
+    # Colours are for a terminal, not for a log.
+    plain = {} if sys.stdout.isatty() else {"NO_COLOR": "1"}
+    return subprocess.run(command, check=False, env=os.environ | plain).returncode == 0
 
 
 if __name__ == "__main__":

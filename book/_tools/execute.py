@@ -22,6 +22,7 @@ import re
 import resource
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -44,6 +45,7 @@ print(*sorted({m.__file__ for n, m in _sys.modules.items()
 """
 
 Record = dict[str, Any]
+_PRINTING = threading.Lock()
 
 
 def environment() -> dict[str, str]:
@@ -181,7 +183,7 @@ def execute_apart(name: str) -> tuple[float, str]:
     )
     seconds = time.perf_counter() - start
     if done.returncode:
-        return seconds, (done.stdout + done.stderr).strip() or f"exit status {done.returncode}"
+        return seconds, done.stdout.strip() or done.stderr.strip() or f"exit {done.returncode}"
     record_file = paths(name)[2]
     record = json.loads(record_file.read_text()) | {"seconds": seconds}
     chapters.write(record_file, json.dumps(record, indent=1) + "\n")
@@ -206,17 +208,23 @@ def execute(names: list[str], jobs: int, strict: bool = False) -> bool:
     return not failed and not (strict and noisy)
 
 
+def say(line: str) -> None:
+    """Print a line whole: two chapters may have something to say at once."""
+    with _PRINTING:
+        print(line, flush=True)
+
+
 def announce(name: str, k: int, total: int) -> bool:
     """Execute one chapter and print a line before and after; say whether it ran through."""
     counter = f"[{k + 1}/{total}] {name}"
-    print(f"{counter}: executing", flush=True)
+    say(f"{counter}: executing")
     seconds, error = execute_apart(name)
     if error:
         text = error if sys.stdout.isatty() else ANSI.sub("", error)
-        print(f"{counter}: FAILED after {seconds:.1f} s\n{text}\n", flush=True)
+        say(f"{counter}: FAILED after {seconds:.1f} s\n{text}\n")
         return False
     peak = json.loads(paths(name)[2].read_text())["peak_mb"]
-    print(f"{counter}: done in {seconds:.1f} s, {peak:.0f} MB", flush=True)
+    say(f"{counter}: done in {seconds:.1f} s, {peak:.0f} MB")
     return True
 
 

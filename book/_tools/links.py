@@ -94,13 +94,13 @@ def in_citation(text: str, url: str) -> str:
 def in_notebook(text: str, url: str) -> str:
     """Put the address into a notebook's setup cell, and leave the rest of the file as it is."""
     notebook = nbformat.reads(text, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            if "find_spec" in cell.source and cell.source != setup_cell(url):
-                cell.source = setup_cell(url)
-                return nbformat.writes(notebook) + "\n"
-            break
-    return text
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if not code or SETUP_TAG not in code[0].metadata.get("tags", []):
+        return text
+    if code[0].source == setup_cell(url):
+        return text
+    code[0].source = setup_cell(url)
+    return nbformat.writes(notebook) + "\n"
 
 
 def outdated(root: Path, url: str) -> dict[Path, str]:
