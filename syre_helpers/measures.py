@@ -366,7 +366,7 @@ def _spectrum(x: Tensor) -> Tensor:
     _check_matrix(x)
     try:
         return torch.linalg.svdvals(x)
-    except torch.linalg.LinAlgError as error:
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise ValueError(
             f"the singular values of x, shape {tuple(x.shape)}, cannot be found; it may hold NaN or "
             "infinite values, as after training that diverged"

@@ -8,7 +8,7 @@ from .arms import Arm
 from .attachment import Attachment
 from .checks import SyreWarning
 from .names import canonical_name, effective_parameters
-from .pull import Pull, stack_pulls
+from .pull import Pull, stack_pulls, write_pull
 from .syre import Syre
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "effective_parameters",
     "noise",
     "stack_pulls",
+    "write_pull",
 ]

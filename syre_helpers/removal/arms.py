@@ -6,6 +6,7 @@ steps, and after the last one.
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -231,15 +232,17 @@ def bias_added_after(weight_decay: float, sigma_ratio: float = 0.01) -> Arm:
 
 
 def _gaussian(params: Params, seed: int, purpose: str, ratio: float) -> dict[str, Tensor]:
-    """Draw noise of standard deviation ``ratio / sqrt(fan_in)`` for every parameter."""
+    """Draw noise of standard deviation ``ratio / sqrt(fan_in)`` for every parameter.
+
+    Rivals and controls need no values that are independent of the order of parameters, so an
+    ordinary generator does; it is on the CPU so that all devices see the same numbers.
+    """
+    digest = hashlib.sha256(f"{seed}|{purpose}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
     scales = fan_ins({canonical_name(name): p.shape for name, p in params.items()})
     return {
-        name: (
-            noise.normal(seed, f"{purpose}|{canonical_name(name)}", _index(p))
-            .reshape(p.shape)
-            .to(p)
-            * (ratio / max(scales[canonical_name(name)], 1) ** 0.5)
-        )
+        name: torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
+        * (ratio / max(scales[canonical_name(name)], 1) ** 0.5)
         for name, p in params.items()
     }
 

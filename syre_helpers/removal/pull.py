@@ -104,3 +104,21 @@ def stack_pulls(pulls: Sequence[Pull], params: Mapping[str, Tensor]) -> Pull:
 
     decay = torch.tensor([float(pull.weight_decay) for pull in pulls], dtype=torch.float64)
     return Pull(decay, gather("centre", 0.0), gather("xi", 0.0), gather("mask", 1.0))
+
+
+def write_pull(stacked: Pull, k: int, pull: Pull) -> None:
+    """Replace model `k`'s part of a stacked pull, in place.
+
+    Parameters
+    ----------
+    stacked : Pull
+        From `stack_pulls`.
+    k : int
+        Which model.
+    pull : Pull
+        With the same names as the one it replaces.
+    """
+    torch.as_tensor(stacked.weight_decay)[k] = pull.weight_decay
+    for which in ("centre", "xi", "mask"):
+        for name, value in getattr(pull, which).items():
+            getattr(stacked, which)[name][k] = value

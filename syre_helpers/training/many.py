@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal, overload
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 
-from ..removal import Arm, Pull, stack_pulls
+from ..removal import Arm, Pull, stack_pulls, write_pull
 from .batches import BatchOrder, Data, Pair, checked_pairs
 from .options import (
     MakeOptimizer,
@@ -165,11 +166,7 @@ def fit_many(
     source = _Source(data, fleet, seeds, batch_size)
     evaluate = _Evaluation(fleet.template, loss, source, measures or {})
     step_optimizer = make_checked_optimizer(optimizer, list(params.values()))
-    gradient = vmap(
-        grad(lambda p, x, y: loss(_call(fleet.template, p, x), y)),
-        in_dims=(0, source.x_axis, source.y_axis),
-        randomness="different",
-    )
+    gradient = _Gradient(fleet.template, loss, source.axis)
     rows = [evaluate(params, 0)]
     measured = [0]
     for step in progress(range(steps), "training"):
@@ -230,7 +227,6 @@ class _Fleet:
     seeds: Sequence[int]
     initial: list[dict[str, Tensor]]
     params: Stacked
-    pulls: list[Pull]
     pull: Pull
 
     @property
@@ -243,14 +239,11 @@ class _Fleet:
 
     def refresh(self, step: int) -> None:
         """Ask those arms again whose pull changes with time."""
-        changing = [(a, arm) for a, arm in enumerate(self.arms) if arm.refresh]
-        due = [(a, arm) for a, arm in changing if step and step % arm.refresh == 0]
-        if not due:
-            return
-        for a, arm in due:
-            for s, seed in enumerate(self.seeds):
-                self.pulls[a * len(self.seeds) + s] = arm.pull(self.initial[s], seed, step)
-        self.pull = stack_pulls(self.pulls, self.params)
+        for a, arm in enumerate(self.arms):
+            if arm.refresh and step and step % arm.refresh == 0:
+                for s, seed in enumerate(self.seeds):
+                    pull = arm.pull(self.initial[s], seed, step)
+                    write_pull(self.pull, a * len(self.seeds) + s, pull)
 
     def events(self, step: int) -> None:
         """Let arms change their parameters between steps."""
@@ -301,7 +294,7 @@ def _launch(
     ]
     params = {n: torch.stack([p[n] for p in started]) for n in initial[0]}
     pulls = [arm.pull(initial[s], seed, 0) for arm in arms for s, seed in enumerate(seeds)]
-    return _Fleet(template, arms, seeds, initial, params, pulls, stack_pulls(pulls, params))
+    return _Fleet(template, arms, seeds, initial, params, stack_pulls(pulls, params))
 
 
 class _Source:
@@ -326,12 +319,9 @@ class _Source:
         )
 
     @property
-    def x_axis(self) -> int | None:
+    def axis(self) -> int | None:
+        """The model axis of batches; None where all models see the same one."""
         return None if self._orders is None else 0
-
-    @property
-    def y_axis(self) -> int | None:
-        return self.x_axis
 
     def batch(self, step: int) -> Pair:
         """Return the batch of a step; with a leading model axis where batches are drawn."""
@@ -348,6 +338,33 @@ class _Source:
     def _for_arms(self, per_seed: Tensor) -> Tensor:
         """Repeat (seeds, ...) for every arm: (arms * seeds, ...)."""
         return per_seed.expand(self._n_arms, *per_seed.shape).flatten(0, 1)
+
+
+class _Gradient:
+    """The gradients of all models, recorded once as a plain graph of tensor operations.
+
+    ``vmap`` and ``grad`` decide anew at every call which operations to run, which costs more than
+    running them where models are small; the recorded graph runs the same ones.
+    """
+
+    def __init__(
+        self,
+        template: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        axis: int | None,
+    ) -> None:
+        self._axis = axis
+        self._one = grad(lambda p, x, y: loss(_call(template, p, x), y))
+        self._recorded: dict[object, Callable[[Stacked, Tensor | None, Tensor], Stacked]] = {}
+
+    def __call__(self, params: Stacked, x: Tensor | None, y: Tensor) -> Stacked:
+        key = (None if x is None else (x.shape, x.dtype), y.shape, y.dtype)
+        if key not in self._recorded:
+            # An input that is None has no axis.
+            axes = (0, None if x is None else self._axis, self._axis)
+            stacked = vmap(self._one, in_dims=axes, randomness="different")
+            self._recorded[key] = make_fx(stacked)(params, x, y)
+        return self._recorded[key](params, x, y)
 
 
 class _Evaluation:
