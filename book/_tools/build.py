@@ -21,7 +21,7 @@ import chapters
 import execute
 
 # What the site was made from, the last time.
-STATE = chapters.BUILD / "site.txt"
+STATE = chapters.BUILD / "site.json"
 
 
 def main() -> int:
@@ -38,13 +38,16 @@ def main() -> int:
         return 1
     assemble.assemble(names)
     page = chapters.HTML / "index.html"
+    was = json.loads(STATE.read_text()) if STATE.exists() and page.exists() else {}
     now = state()
-    if options.strict or not page.exists() or not STATE.exists() or STATE.read_text() != now:
+    if options.strict or was != now:
         print("Making the pages", flush=True)
-        if not make_pages(options.strict):
+        # Sphinx does not notice a changed style sheet or script by itself.
+        anew = options.strict or was.get("static") != now["static"]
+        if not make_pages(anew, options.strict):
             print("The site was not built: see jupyter-book's messages above.")
             return 1
-        chapters.write(STATE, now)
+        chapters.write(STATE, json.dumps(now))
     print(
         f"Done in {time.perf_counter() - start:.0f} s. The site is in {chapters.HTML}; "
         f"open file://{page} in a browser, or run `make serve`."
@@ -52,22 +55,31 @@ def main() -> int:
     return 0
 
 
-def state() -> str:
-    """Return a hash of everything that the pages are made from."""
+def state() -> dict[str, str]:
+    """Return hashes of everything that the pages are made from."""
     files = sorted(file for file in chapters.SOURCE.rglob("*") if file.is_file())
-    package = json.dumps(execute.package_hashes())
-    pins = (chapters.ROOT / "constraints.txt").read_bytes()
-    contents = [part for file in files for part in (str(file).encode(), file.read_bytes())]
-    return execute.digest(package.encode(), pins, *contents)
+    static = [file for file in files if "_static" in file.parts]
+    return {
+        "package": execute.digest(json.dumps(execute.package_hashes()).encode()),
+        "pins": execute.digest((chapters.ROOT / "constraints.txt").read_bytes()),
+        "static": fingerprint(static),
+        "pages": fingerprint([file for file in files if file not in static]),
+    }
 
 
-def make_pages(strict: bool) -> bool:
+def fingerprint(files: list[Path]) -> str:
+    """Return a hash of some files, their names and what is in them."""
+    return execute.digest(*(part for f in files for part in (str(f).encode(), f.read_bytes())))
+
+
+def make_pages(anew: bool, strict: bool) -> bool:
     """Let jupyter-book make the pages; say whether it did."""
     command = [
         str(Path(sys.executable).with_name("jupyter-book")),
         *("build", str(chapters.SOURCE), "--path-output", str(chapters.ROOT)),
-        # Without --all, what an earlier build warned of is forgotten and a strict build passes.
-        *(["-W", "-n", "--keep-going", "--all"] if strict else ["-q"]),
+        *(["--all"] if anew else []),
+        # Only together with --all: else what an earlier build warned of is forgotten.
+        *(["-W", "-n", "--keep-going"] if strict else ["-q"]),
     ]
     # Colours are for a terminal, not for a log.
     plain = {} if sys.stdout.isatty() else {"NO_COLOR": "1"}

@@ -31,7 +31,7 @@ def main() -> int:
     command = [
         *(sys.executable, "-m", "pytest"),
         # The package's own settings (doctests, warnings as errors) are not meant for notebooks.
-        *("-o", "addopts=", "-o", "filterwarnings=default", "-p", "no:doctest"),
+        *("-o", "addopts=", "-o", "filterwarnings=default"),
         *("--nbval", "--nbval-current-env", f"--nbval-cell-timeout={execute.CELL_TIMEOUT}"),
         *("--nbval-sanitize-with", str(Path(__file__).with_name("sanitize.cfg"))),
         *("-n", str(options.jobs), "--dist", "loadfile"),
