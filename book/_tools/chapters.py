@@ -19,9 +19,9 @@ SOURCE = BUILD / "source"
 HTML = BUILD / "html"
 
 
-def address(root: Path = ROOT) -> str:
+def address() -> str:
     """Return the repository's public address; pyproject.toml is the only place that holds it."""
-    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return str(project["urls"]["Repository"])
 
 
@@ -47,10 +47,10 @@ def pages(toc: Path) -> list[str]:
     return found
 
 
-def chapters(root: Path = ROOT) -> list[str]:
+def chapters() -> list[str]:
     """Return the chapters that are notebooks, as `trap/permutation`, in reading order."""
-    listed = [page.removeprefix("book/") for page in pages(root / "_toc.yml")]
-    return [name for name in listed if (root / "book" / f"{name}.ipynb").exists()]
+    listed = [page.removeprefix("book/") for page in pages(ROOT / "_toc.yml")]
+    return [name for name in listed if (BOOK / f"{name}.ipynb").exists()]
 
 
 def select(names: list[str], wanted: list[str]) -> list[str]:
