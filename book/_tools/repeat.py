@@ -34,7 +34,7 @@ def main() -> int:
         *("-o", "addopts=", "-o", "filterwarnings=default"),
         *("--nbval", "--nbval-current-env", f"--nbval-cell-timeout={execute.CELL_TIMEOUT}"),
         *("--nbval-sanitize-with", str(Path(__file__).with_name("sanitize.cfg"))),
-        *("-n", str(options.jobs), "--dist", "loadfile"),
+        *("-n", str(options.jobs), "--dist", "loadfile", "--rootdir", str(chapters.ROOT)),
         *(str(execute.paths(name)[1]) for name in names),
     ]
     return subprocess.run(command, env=execute.environment(), cwd=chapters.ROOT).returncode
