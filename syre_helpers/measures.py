@@ -368,8 +368,8 @@ def _spectrum(x: Tensor) -> Tensor:
         return torch.linalg.svdvals(x)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise ValueError(
-            f"the singular values of x, shape {tuple(x.shape)}, cannot be found; it may hold NaN or "
-            "infinite values, as after training that diverged"
+            f"the singular values of x, shape {tuple(x.shape)}, cannot be found; it may hold NaN "
+            "or infinite values, as after training that diverged"
         ) from error
 
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from .._checks import positive_int
+from .._checks import nonnegative, positive_int
 from ..models.networks import activation_factory
-from ..removal.checks import nonnegative
 from .split import DataSplit, check_dtype
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._checks import positive_int
-from ..removal.checks import share
+from .._checks import positive_int, share
 from .files import RemoteFile, load
 from .generated import make_generator
 from .idx import read_idx

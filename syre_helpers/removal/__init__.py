@@ -6,10 +6,10 @@ Floor 1 of the package: knows torch only.
 from . import arms, noise
 from .arms import Arm
 from .attachment import Attachment
-from .checks import SyreWarning
 from .names import canonical_name, effective_parameters
 from .pull import Pull, stack_pulls, write_pull
 from .syre import Syre
+from .warning import SyreWarning
 
 __all__ = [
     "Arm",

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .._checks import nonnegative, share, whole
 from . import noise
-from .checks import SyreWarning, nonnegative, share, whole
 from .names import canonical_name, fan_ins
 from .pull import Pull
 from .syre import Syre
+from .warning import SyreWarning
 
 Params = Mapping[str, Tensor]
 InitialMap = Callable[[Params, int], Params]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from .checks import SyreWarning
+from .warning import SyreWarning
 
 if TYPE_CHECKING:
     from .syre import Syre

@@ -12,8 +12,8 @@ from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from .checks import SyreWarning
 from .names import canonical_name
+from .warning import SyreWarning
 
 
 class Shift(nn.Module):

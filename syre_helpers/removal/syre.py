@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .._checks import nonnegative, whole
 from . import noise
 from .attachment import Attachment
-from .checks import SyreWarning, nonnegative, whole
 from .names import canonical_name, fan_ins, named_parameters
 from .pull import Pull
 from .shift import bake, shift_parameters
+from .warning import SyreWarning
 
 Where = Callable[[str, Tensor], bool]
 """A filter of parameters: ``where(canonical_name, parameter)`` is true for those to treat."""
