@@ -51,10 +51,13 @@ test: $(READY)  ## pytest over the package, then every chapter a second time und
 	@$(BIN)/python $(TOOLS)/repeat.py --jobs $(JOBS) $(ONLY)
 
 lint: $(READY)  ## ruff (rules and format), mypy, outputs stripped from the notebooks
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
-	@git ls-files -z -co --exclude-standard -- '*.ipynb' | xargs -0 -r $(BIN)/nbstripout --keep-id --verify
+	@wrong=0; \
+	$(BIN)/ruff check . || wrong=1; \
+	$(BIN)/ruff format --check . || wrong=1; \
+	$(BIN)/mypy || wrong=1; \
+	git ls-files -z -co --exclude-standard -- '*.ipynb' \
+		| xargs -0 -r $(BIN)/nbstripout --keep-id --verify || wrong=1; \
+	exit $$wrong
 
 format: $(READY)  ## let ruff and nbstripout put right what they can
 	@$(BIN)/ruff check --fix-only .

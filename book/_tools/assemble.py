@@ -32,7 +32,11 @@ def assemble(names: list[str]) -> None:
         chapters.write(target, (chapters.ROOT / target.name).read_bytes())
     for file in sorted(chapters.BOOK.rglob("*")):
         relative = file.relative_to(chapters.BOOK)
-        if file.is_dir() or SKIPPED & set(relative.parts) or file.name.startswith("."):
+        if (
+            file.is_dir()
+            or SKIPPED & set(relative.parts)
+            or file.name.startswith(".")
+        ):
             continue
         target = chapters.SOURCE / "book" / relative
         wanted.add(target)
@@ -56,14 +60,18 @@ def chapter(name: str) -> str:
     record = execute.load_record(name)
     if record:
         merge(notebook, nbformat.read(executed, as_version=4))
-    text = banner(name, notebook.metadata.get("syre", {}), record, chapters.address())
+    text = banner(
+        name, notebook.metadata.get("syre", {}), record, chapters.address()
+    )
     # A fixed id, so that the file is the same each time.
     cell = nbformat.v4.new_markdown_cell(text, id="banner")
     notebook.cells.insert(1, cell)
     return nbformat.writes(notebook) + "\n"
 
 
-def merge(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> None:
+def merge(
+    notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode
+) -> None:
     """Put the outputs of an execution into a notebook whose code cells are the same, in order."""
     ours = [cell for cell in notebook.cells if cell.cell_type == "code"]
     theirs = [cell for cell in executed.cells if cell.cell_type == "code"]
@@ -74,7 +82,9 @@ def merge(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> N
         notebook.metadata["widgets"] = executed.metadata["widgets"]
 
 
-def banner(name: str, facts: dict, record: execute.Record | None, url: str) -> str:
+def banner(
+    name: str, facts: dict, record: execute.Record | None, url: str
+) -> str:
     """Return the line under a chapter's title: time, memory, data, and where to open it."""
     if record:
         parts = [
@@ -105,7 +115,10 @@ def timings(names: list[str]) -> str:
     done = {name: record for name, record in records.items() if record}
     if not done:
         return "No chapter has been executed in this build."
-    lines = ["| Chapter | Seconds | Peak memory, MB | Measured |", "| --- | ---: | ---: | --- |"]
+    lines = [
+        "| Chapter | Seconds | Peak memory, MB | Measured |",
+        "| --- | ---: | ---: | --- |",
+    ]
     for name, record in done.items():
         numbers = f"{record['seconds']:.1f} | {record['peak_mb']:.0f} | {record['date']}"
         lines.append(f"| [{title(name)}](../{name}.ipynb) | {numbers} |")
@@ -139,7 +152,9 @@ def public_names() -> str:
     """Return a section for each module of the package, with an entry for each public name."""
     package = importlib.import_module(chapters.PACKAGE.name)
     values = {name: getattr(package, name) for name in package.__all__}
-    modules = {name: value for name, value in values.items() if inspect.ismodule(value)}
+    modules = {
+        name: value for name, value in values.items() if inspect.ismodule(value)
+    }
     entries: dict[str, list[str]] = defaultdict(list)
     for name, value in values.items():
         if name not in modules:
@@ -147,10 +162,14 @@ def public_names() -> str:
     for name, module in modules.items():
         own = [n for n in getattr(module, "__all__", []) if n not in values]
         # Constants have no docstring of their own that Sphinx could show.
-        entries[name].extend(entry(module, n) for n in own if callable(getattr(module, n)))
+        entries[name].extend(
+            entry(module, n) for n in own if callable(getattr(module, n))
+        )
     sections = []
     for name in sorted(name for name in entries if entries[name]):
-        module = modules.get(name) or importlib.import_module(f"{package.__name__}.{name}")
+        module = modules.get(name) or importlib.import_module(
+            f"{package.__name__}.{name}"
+        )
         summary = (inspect.getdoc(module) or "").split("\n\n")[0]
         directives = "\n".join(entries[name])
         sections.append(

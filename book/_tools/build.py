@@ -27,18 +27,32 @@ STATE = chapters.BUILD / "site.json"
 def main() -> int:
     """Read the command line and build."""
     parser = argparse.ArgumentParser(description="Build the site.")
-    parser.add_argument("names", nargs="*", help="chapters as trap/permutation; all when left out")
-    parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
-    parser.add_argument("--strict", action="store_true", help="a warning is an error")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        help="chapters as trap/permutation; all when left out",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=2, help="how many at a time"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="a warning is an error"
+    )
     options = parser.parse_args()
     start = time.perf_counter()
     names = chapters.chapters()
-    if not execute.execute(chapters.select(names, options.names), options.jobs, options.strict):
+    if not execute.execute(
+        chapters.select(names, options.names), options.jobs, options.strict
+    ):
         print("The site was not built, because a chapter did not pass.")
         return 1
     assemble.assemble(names)
     page = chapters.HTML / "index.html"
-    was = json.loads(STATE.read_text()) if STATE.exists() and page.exists() else {}
+    was = (
+        json.loads(STATE.read_text())
+        if STATE.exists() and page.exists()
+        else {}
+    )
     now = state()
     if options.strict or was != now:
         print("Making the pages", flush=True)
@@ -57,11 +71,17 @@ def main() -> int:
 
 def state() -> dict[str, str]:
     """Return hashes of everything that the pages are made from."""
-    files = sorted(file for file in chapters.SOURCE.rglob("*") if file.is_file())
+    files = sorted(
+        file for file in chapters.SOURCE.rglob("*") if file.is_file()
+    )
     static = [file for file in files if "_static" in file.parts]
     return {
-        "package": execute.digest(json.dumps(execute.package_hashes()).encode()),
-        "pins": execute.digest((chapters.ROOT / "constraints.txt").read_bytes()),
+        "package": execute.digest(
+            json.dumps(execute.package_hashes()).encode()
+        ),
+        "pins": execute.digest(
+            (chapters.ROOT / "constraints.txt").read_bytes()
+        ),
         "static": fingerprint(static),
         "pages": fingerprint([file for file in files if file not in static]),
     }
@@ -69,7 +89,9 @@ def state() -> dict[str, str]:
 
 def fingerprint(files: list[Path]) -> str:
     """Return a hash of some files, their names and what is in them."""
-    return execute.digest(*(part for f in files for part in (str(f).encode(), f.read_bytes())))
+    return execute.digest(
+        *(part for f in files for part in (str(f).encode(), f.read_bytes()))
+    )
 
 
 def make_pages(anew: bool, strict: bool) -> bool:
@@ -83,7 +105,10 @@ def make_pages(anew: bool, strict: bool) -> bool:
     ]
     # Colours are for a terminal, not for a log.
     plain = {} if sys.stdout.isatty() else {"NO_COLOR": "1"}
-    return subprocess.run(command, check=False, env=os.environ | plain).returncode == 0
+    return (
+        subprocess.run(command, check=False, env=os.environ | plain).returncode
+        == 0
+    )
 
 
 if __name__ == "__main__":

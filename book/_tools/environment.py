@@ -39,12 +39,19 @@ def main(venv: Path, extras: str) -> int:
         return 1
     start = time.perf_counter()
     python = venv / "bin" / "python"
-    if not python.exists():
+    # pip comes last, so its absence also shows an attempt that was cut off.
+    if not python.with_name("pip").exists():
         print(f"[1/2] A virtual environment in {venv}", flush=True)
         create(venv, python)
-    print("[2/2] Pinned dependencies and the package (a minute or two the first time)", flush=True)
+    print(
+        "[2/2] Pinned dependencies and the package (a minute or two the first time)",
+        flush=True,
+    )
     install(python, extras)
-    print(f"The environment is ready ({time.perf_counter() - start:.0f} s).", flush=True)
+    print(
+        f"The environment is ready ({time.perf_counter() - start:.0f} s).",
+        flush=True,
+    )
     return 0
 
 
@@ -53,14 +60,21 @@ def create(venv: Path, python: Path) -> None:
     # Debian ships Python without ensurepip (package python3-venv); then pip is fetched from PyPI.
     bundled = importlib.util.find_spec("ensurepip") is not None
     command = [sys.executable, "-m", "venv", str(venv)]
-    subprocess.run(command if bundled else [*command, "--without-pip"], check=True)
+    subprocess.run(
+        command if bundled else [*command, "--without-pip"], check=True
+    )
     if bundled:
         return
     request = urllib.request.Request(
-        "https://pypi.org/simple/pip/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}
+        "https://pypi.org/simple/pip/",
+        headers={"Accept": "application/vnd.pypi.simple.v1+json"},
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
-        wheels = [f for f in json.load(answer)["files"] if f["filename"].endswith(".whl")]
+        wheels = [
+            f
+            for f in json.load(answer)["files"]
+            if f["filename"].endswith(".whl")
+        ]
     newest = max(wheels, key=lambda wheel: wheel["upload-time"])
     with tempfile.TemporaryDirectory() as folder:
         wheel = Path(folder, newest["filename"])
@@ -77,18 +91,30 @@ def install(python: Path, extras: str) -> None:
     pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
     sources = {name: configured(pip, name) for name in SOURCES}
     if wants_cpu_torch(sources):
-        sources["extra-index-url"] = f"{sources['extra-index-url']} {TORCH_CPU}".strip()
+        sources["extra-index-url"] = (
+            f"{sources['extra-index-url']} {TORCH_CPU}".strip()
+        )
     what = ["-c", "constraints.txt", "-e", f".[{extras}]"]
     environment = os.environ | {
-        theirs: sources[ours] for ours, theirs in SOURCES.items() if sources[ours]
+        theirs: sources[ours]
+        for ours, theirs in SOURCES.items()
+        if sources[ours]
     }
     # Of several indexes take the best match, as pip does; the versions are pinned in any case.
     environment["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     uv = str(python.with_name("uv"))
-    fetched = subprocess.run([*pip, "install", "-q", "uv>=0.5"], check=False).returncode == 0
+    fetched = (
+        subprocess.run(
+            [*pip, "install", "-q", "uv>=0.5"], check=False
+        ).returncode
+        == 0
+    )
     if fetched:
         command = [uv, "pip", "install", "--python", str(python), *what]
-        if subprocess.run(command, env=environment, check=False).returncode == 0:
+        if (
+            subprocess.run(command, env=environment, check=False).returncode
+            == 0
+        ):
             return
         print("uv could not install everything; trying pip.", flush=True)
     for name, value in sources.items():
@@ -103,7 +129,9 @@ def configured(pip: list[str], name: str) -> str:
     for section in ("install", "global"):
         if not value:
             command = [*pip, "config", "get", f"{section}.{name}"]
-            answer = subprocess.run(command, capture_output=True, text=True, check=False)
+            answer = subprocess.run(
+                command, capture_output=True, text=True, check=False
+            )
             value = answer.stdout if answer.returncode == 0 else ""
     return " ".join(value.split())
 
@@ -114,7 +142,11 @@ def wants_cpu_torch(sources: dict[str, str]) -> bool:
     PyPI's build for Linux brings several GB of CUDA with it, of no use without an NVIDIA GPU. A
     machine with wheels of its own knows better, and without a network there is nothing to offer.
     """
-    if platform.system() != "Linux" or shutil.which("nvidia-smi") or sources["find-links"]:
+    if (
+        platform.system() != "Linux"
+        or shutil.which("nvidia-smi")
+        or sources["find-links"]
+    ):
         return False
     request = urllib.request.Request(f"{TORCH_CPU}/torch/", method="HEAD")
     try:

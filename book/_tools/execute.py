@@ -87,13 +87,19 @@ def key(notebook: nbformat.NotebookNode) -> str:
 def package_hashes() -> dict[str, str]:
     """Return the hash of every file of the package, by its path from the repository's root."""
     files = sorted(chapters.PACKAGE.rglob("*.py"))
-    return {str(f.relative_to(chapters.ROOT)): digest(f.read_bytes()) for f in files}
+    return {
+        str(f.relative_to(chapters.ROOT)): digest(f.read_bytes()) for f in files
+    }
 
 
 def paths(name: str) -> tuple[Path, Path, Path]:
     """Return where a chapter's source, executed notebook and record lie."""
     executed = chapters.EXECUTED / f"{name}.ipynb"
-    return chapters.BOOK / f"{name}.ipynb", executed, executed.with_suffix(".json")
+    return (
+        chapters.BOOK / f"{name}.ipynb",
+        executed,
+        executed.with_suffix(".json"),
+    )
 
 
 def load_record(name: str) -> Record | None:
@@ -131,7 +137,9 @@ def execute_here(name: str) -> None:
     answer = "".join(out.get("text", "") for out in question.outputs)
     loaded = {str(Path(f).resolve()) for f in answer.splitlines()}
     record["package"] = {
-        file: value for file, value in before.items() if str(chapters.ROOT / file) in loaded
+        file: value
+        for file, value in before.items()
+        if str(chapters.ROOT / file) in loaded
     }
     record["stderr"] = stderr_of(notebook)
     # The kernel is this process's only child and has ended. Linux counts KiB, macOS bytes.
@@ -179,11 +187,20 @@ def execute_apart(name: str) -> tuple[float, str]:
     start = time.perf_counter()
     command = [sys.executable, __file__, "--here", name]
     done = subprocess.run(
-        command, env=environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL
+        command,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
     )
     seconds = time.perf_counter() - start
     if done.returncode:
-        return seconds, done.stdout.strip() or done.stderr.strip() or f"exit {done.returncode}"
+        return (
+            seconds,
+            done.stdout.strip()
+            or done.stderr.strip()
+            or f"exit {done.returncode}",
+        )
     record_file = paths(name)[2]
     record = json.loads(record_file.read_text()) | {"seconds": seconds}
     chapters.write(record_file, json.dumps(record, indent=1) + "\n")
@@ -194,17 +211,30 @@ def execute(names: list[str], jobs: int, strict: bool = False) -> bool:
     """Execute the chapters that need it, `jobs` at a time; say whether all went well."""
     stale = [name for name in names if load_record(name) is None]
     if len(stale) < len(names):
-        print(f"{len(names) - len(stale)} of {len(names)} chapters are up to date.", flush=True)
+        print(
+            f"{len(names) - len(stale)} of {len(names)} chapters are up to date.",
+            flush=True,
+        )
     failed = []
     # Not more at a time than there are cores: the times would mean nothing.
     with ThreadPoolExecutor(max(1, min(jobs, os.cpu_count() or 1))) as pool:
-        tasks = {pool.submit(announce, name, k, len(stale)): name for k, name in enumerate(stale)}
+        tasks = {
+            pool.submit(announce, name, k, len(stale)): name
+            for k, name in enumerate(stale)
+        }
         for task in as_completed(tasks):
             if not task.result():
                 failed.append(tasks[task])
-    noisy = [name for name in names if name not in failed and report_stderr(name, strict)]
+    noisy = [
+        name
+        for name in names
+        if name not in failed and report_stderr(name, strict)
+    ]
     if failed:
-        print(f"These chapters failed: {', '.join(failed)}. See above for the cells.", flush=True)
+        print(
+            f"These chapters failed: {', '.join(failed)}. See above for the cells.",
+            flush=True,
+        )
     return not failed and not (strict and noisy)
 
 
@@ -233,15 +263,26 @@ def report_stderr(name: str, strict: bool) -> bool:
     record = load_record(name)
     lines = record["stderr"] if record else []
     for line in lines:
-        print(f"{'ERROR' if strict else 'note'}: {name} wrote to stderr in {line}", flush=True)
+        print(
+            f"{'ERROR' if strict else 'note'}: {name} wrote to stderr in {line}",
+            flush=True,
+        )
     return bool(lines)
 
 
 def main() -> int:
     """Read the command line and execute."""
-    parser = argparse.ArgumentParser(description="Execute the chapters that changed.")
-    parser.add_argument("names", nargs="*", help="chapters as trap/permutation; all when left out")
-    parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
+    parser = argparse.ArgumentParser(
+        description="Execute the chapters that changed."
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        help="chapters as trap/permutation; all when left out",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=2, help="how many at a time"
+    )
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:

@@ -32,7 +32,9 @@ def setup_cell(url: str) -> str:
 
 def repository(url: str) -> str:
     """Return owner and name of a repository."""
-    return url.removeprefix("https://github.com/").removesuffix(".git").strip("/")
+    return (
+        url.removeprefix("https://github.com/").removesuffix(".git").strip("/")
+    )
 
 
 def site(url: str) -> str:
@@ -55,8 +57,16 @@ def in_config(text: str, url: str) -> str:
     """Put the address into _config.yml; buttons show only when it is a real one."""
     shown = str(chapters.is_published(url)).lower()
     text = re.sub(r"(?m)^(  url: ).*$", rf"\g<1>{url}", text)
-    text = re.sub(r"(?m)^(  use_(?:repository|issues)_button: ).*$", rf"\g<1>{shown}", text)
-    colab_host = "https://colab.research.google.com" if chapters.is_published(url) else '""'
+    text = re.sub(
+        r"(?m)^(  use_(?:repository|issues)_button: ).*$",
+        rf"\g<1>{shown}",
+        text,
+    )
+    colab_host = (
+        "https://colab.research.google.com"
+        if chapters.is_published(url)
+        else '""'
+    )
     binder_host = "https://mybinder.org" if chapters.is_published(url) else '""'
     text = re.sub(r"(?m)^(  colab_url: ).*$", rf"\g<1>{colab_host}", text)
     return re.sub(r"(?m)^(  binderhub_url: ).*$", rf"\g<1>{binder_host}", text)
@@ -122,24 +132,45 @@ def outdated(root: Path, url: str) -> dict[Path, str]:
 
 def main() -> int:
     """Read the command line and write or compare."""
-    parser = argparse.ArgumentParser(description="Write the repository's address everywhere.")
-    parser.add_argument("--set", metavar="URL", help="a new address, as https://github.com/me/book")
-    parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
+    parser = argparse.ArgumentParser(
+        description="Write the repository's address everywhere."
+    )
+    parser.add_argument(
+        "--set",
+        metavar="URL",
+        help="a new address, as https://github.com/me/book",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing, fail on a difference",
+    )
     options = parser.parse_args()
     if options.set:
-        if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", options.set):
-            raise SystemExit(f"--set wants https://github.com/OWNER/NAME, not {options.set!r}.")
+        if not re.fullmatch(
+            r"https://github\.com/[\w.-]+/[\w.-]+", options.set
+        ):
+            raise SystemExit(
+                f"--set wants https://github.com/OWNER/NAME, not {options.set!r}."
+            )
         file = chapters.ROOT / "pyproject.toml"
         pattern = r'(?m)^Repository = ".*"$'
-        chapters.write(file, re.sub(pattern, f'Repository = "{options.set}"', file.read_text()))
+        chapters.write(
+            file,
+            re.sub(pattern, f'Repository = "{options.set}"', file.read_text()),
+        )
     url = chapters.address()
     changed = outdated(chapters.ROOT, url)
     for file, text in changed.items():
-        print(f"{'differs' if options.check else 'written'}: {file.relative_to(chapters.ROOT)}")
+        print(
+            f"{'differs' if options.check else 'written'}: {file.relative_to(chapters.ROOT)}"
+        )
         if not options.check:
             chapters.write(file, text)
     print(
-        f"{url} stands in every place." if not changed or not options.check else "Run `make links`."
+        f"{url} stands in every place."
+        if not changed or not options.check
+        else "Run `make links`."
     )
     return 1 if options.check and changed else 0
 

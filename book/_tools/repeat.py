@@ -18,9 +18,17 @@ import execute
 
 def main() -> int:
     """Read the command line, bring the executed copies up to date, and run nbval over them."""
-    parser = argparse.ArgumentParser(description="Run the chapters again and compare.")
-    parser.add_argument("names", nargs="*", help="chapters as trap/permutation; all when left out")
-    parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
+    parser = argparse.ArgumentParser(
+        description="Run the chapters again and compare."
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        help="chapters as trap/permutation; all when left out",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=2, help="how many at a time"
+    )
     options = parser.parse_args()
     names = chapters.select(chapters.chapters(), options.names)
     if not names:
@@ -32,12 +40,28 @@ def main() -> int:
         *(sys.executable, "-m", "pytest"),
         # The package's own settings (doctests, warnings as errors) are not meant for notebooks.
         *("-o", "addopts=", "-o", "filterwarnings=default"),
-        *("--nbval", "--nbval-current-env", f"--nbval-cell-timeout={execute.CELL_TIMEOUT}"),
-        *("--nbval-sanitize-with", str(Path(__file__).with_name("sanitize.cfg"))),
-        *("-n", str(options.jobs), "--dist", "loadfile", "--rootdir", str(chapters.ROOT)),
+        *(
+            "--nbval",
+            "--nbval-current-env",
+            f"--nbval-cell-timeout={execute.CELL_TIMEOUT}",
+        ),
+        *(
+            "--nbval-sanitize-with",
+            str(Path(__file__).with_name("sanitize.cfg")),
+        ),
+        *(
+            "-n",
+            str(options.jobs),
+            "--dist",
+            "loadfile",
+            "--rootdir",
+            str(chapters.ROOT),
+        ),
         *(str(execute.paths(name)[1]) for name in names),
     ]
-    return subprocess.run(command, env=execute.environment(), cwd=chapters.ROOT).returncode
+    return subprocess.run(
+        command, env=execute.environment(), cwd=chapters.ROOT
+    ).returncode
 
 
 if __name__ == "__main__":
