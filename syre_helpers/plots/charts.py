@@ -259,7 +259,7 @@ def landscape(
         levels = [values.min() - 1e-12, *inner, high + 1e-12]
     # From nothing to the neutral colour: on a white page higher is darker, on a dark one brighter.
     grey = to_rgba(NEUTRAL)
-    shades = LinearSegmentedColormap.from_list("height", [(*grey[:3], 0.0), (*grey[:3], 0.55)])
+    shades = LinearSegmentedColormap.from_list("height", [(*grey[:3], 0.0), (*grey[:3], 0.45)])
     ax = _axes(ax)
     ranks = np.arange(len(levels) - 1) / max(len(levels) - 2, 1)
     ax.contourf(x, y, values, levels=levels, colors=[shades(rank) for rank in ranks])

@@ -1,0 +1,130 @@
+"""Comparing what a reader's code gives with what is wanted, in words."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def as_number(answer: Any) -> float | None:
+    """Return a real number, or the one element of a tensor or array; None for anything else."""
+    if isinstance(answer, bool):
+        return None
+    if hasattr(answer, "item") and getattr(answer, "shape", None) is not None:
+        if math.prod(answer.shape) != 1:
+            return None
+        answer = answer.item()
+        if isinstance(answer, bool):
+            return None
+    if not isinstance(answer, numbers.Real):
+        return None
+    try:
+        return float(answer)
+    except (OverflowError, ValueError):
+        return None
+
+
+def close(found: float, wanted: float, rtol: float, atol: float) -> bool:
+    """Tell whether a number is within the tolerance of the one wanted."""
+    return found == wanted or abs(found - wanted) <= atol + rtol * abs(wanted)
+
+
+def in_words(case: tuple[Any, ...]) -> str:
+    """Write the arguments of a call so that they fit into a sentence."""
+    return f"({', '.join(_short(argument) for argument in case)})"
+
+
+def _short(value: Any) -> str:
+    """Write an argument so that it fits into a sentence."""
+    if isinstance(value, Tensor):
+        if value.numel() <= 6:
+            return str(value.double().round(decimals=3).tolist())
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key!r}: {_short(entry)}" for key, entry in value.items()) + "}"
+    if callable(value):
+        return getattr(value, "__name__", type(value).__name__)
+    return f"{value!r:.60}"
+
+
+def difference(found: Any, wanted: Any, rtol: float, atol: float) -> str:
+    """Say how a value differs from the one wanted; an empty text where it does not."""
+    if isinstance(wanted, Mapping):
+        if not isinstance(found, Mapping):
+            return f"a {type(found).__name__}, and a mapping of names to values is wanted"
+        if set(found) != set(wanted):
+            missing = [key for key in wanted if key not in found]
+            return (
+                f"a mapping without {missing[0]!r}" if missing else "a mapping with names too many"
+            )
+        parts: Iterable[tuple[Any, Any, str]] = [
+            (found[key], wanted[key], f", at {key!r}") for key in wanted
+        ]
+    elif isinstance(wanted, (tuple, list)):
+        if not isinstance(found, (tuple, list)):
+            return f"a {type(found).__name__}, and {len(wanted)} values are wanted"
+        if len(found) != len(wanted):
+            return f"{len(found)} values, and {len(wanted)} are wanted"
+        parts = [
+            (f, w, f", at place {k}") for k, (f, w) in enumerate(zip(found, wanted, strict=True))
+        ]
+    else:
+        return _leaf_difference(found, wanted, rtol, atol)
+    return next(
+        (told + place for f, w, place in parts if (told := difference(f, w, rtol, atol))), ""
+    )
+
+
+def _leaf_difference(found: Any, wanted: Any, rtol: float, atol: float) -> str:
+    array = _as_tensor(wanted)
+    if array is not None and array.ndim > 0:
+        return _tensor_difference(found, array, rtol, atol)
+    if isinstance(wanted, bool):
+        single = found.item() if hasattr(found, "item") and math.prod(found.shape) == 1 else found
+        return "" if single is wanted else f"{_short(found)}, which is not right"
+    if isinstance(wanted, str):
+        agrees = isinstance(found, str) and found == wanted
+        return "" if agrees else f"{_short(found)}, which is not right"
+    target = as_number(wanted)
+    if target is None:  # a module, a function: nothing to measure
+        return ""
+    number = as_number(found)
+    if number is None:
+        return f"something that is no number ({type(found).__name__})"
+    if math.isnan(number) and not math.isnan(target):
+        return "NaN"
+    if math.isnan(target) or close(number, target, rtol, atol):
+        return ""
+    return f"{number:.6g}, which is too {'high' if number > target else 'low'}"
+
+
+def _tensor_difference(answer: Any, wanted: Tensor, rtol: float, atol: float) -> str:
+    found = _as_tensor(answer)
+    if found is None:
+        return f"a {type(answer).__name__}, and a tensor is wanted"
+    if found.shape != wanted.shape:
+        return f"a tensor of shape {tuple(found.shape)}, and {tuple(wanted.shape)} is wanted"
+    found, wanted = (t.detach().cpu().to(torch.float64) for t in (found, wanted))
+    if found.isnan().any() and not wanted.isnan().any():
+        return "NaN"
+    wrong = ~torch.isclose(found, wanted, rtol=rtol, atol=atol, equal_nan=True)
+    if not wrong.any():
+        return ""
+    place = tuple(wrong.nonzero()[0].tolist())
+    return (
+        f"a tensor with {int(wrong.sum())} wrong of {wrong.numel()} entries, the first at index "
+        f"{place[0] if len(place) == 1 else place}"
+    )
+
+
+def _as_tensor(value: Any) -> Tensor | None:
+    """Return a tensor of real numbers, also for an array of numpy's; None for anything else."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        value = torch.tensor(value)
+    return value if isinstance(value, Tensor) and not value.is_complex() else None
