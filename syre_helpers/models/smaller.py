@@ -118,8 +118,10 @@ def merge_units(
         If the layer, a group or the form is wrong, the units of a group are not identical to the
         last bit, or a LayerNorm counts the units.
 
-    References ---------- Derived for this project; it makes the "lost dimensions" of Ziyin, Xu and
-    Chuang (ICLR 2025) exact for permutations.
+    References
+    ----------
+    Derived for this project; it makes the "lost dimensions" of Ziyin, Xu and Chuang (ICLR 2025)
+    exact for permutations.
 
     Examples
     --------
