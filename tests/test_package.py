@@ -24,8 +24,9 @@ FLOORS = {
     "interactive": 5,
     "exercises": 5,
 }
-# Within the ground floor measures know the reflections that they measure.
-SAME_FLOOR = {("measures", "symmetry"), ("exercises", "plots"), ("interactive", "plots")}
+# Neighbours that one room may look into: measures know the reflections that they measure,
+# generated data come from a teacher network, a slider is made of pictures.
+SAME_FLOOR = {("measures", "symmetry"), ("data", "models"), ("interactive", "plots")}
 
 
 def rooms():
