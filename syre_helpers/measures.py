@@ -312,8 +312,10 @@ def loss_barrier(
 ) -> float:
     r"""Return the height of the loss barrier on the straight line between two trained states.
 
-    .. math:: \max_{\alpha \in [0, 1]} \ell(\theta_\alpha) - (1 - \alpha) \ell(\theta_0) - \alpha
-    \ell(\theta_1)
+    .. math::
+
+        \max_{\alpha \in [0, 1]} \ell(\theta_\alpha) - (1 - \alpha) \ell(\theta_0)
+        - \alpha \ell(\theta_1)
 
     Parameters
     ----------

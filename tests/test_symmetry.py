@@ -335,6 +335,20 @@ def test_mismatched_parameters_are_named():
         sh.Reflection(torch.eye(3))
 
 
+def test_maps_that_are_no_reflections_are_found_out():
+    params = {"u": torch.ones(3), "w": torch.ones(3)}
+    shear = sh.Reflection(lambda p: {"u": p["u"] + p["w"], "w": -p["w"]})
+    doubling = sh.Reflection(lambda p: {"u": 2 * p["w"], "w": p["u"] / 2})
+    cycle = sh.Reflection(lambda p: {"u": p["u"].roll(1)})
+    for impostor, words in ((shear, "orthogonal"), (doubling, "orthogonal"), (cycle, "inverse")):
+        with pytest.raises(ValueError, match=words):
+            impostor.rank(params)
+    with pytest.raises(ValueError, match="'v'"):
+        sh.Reflection(lambda p: {"v": -p["u"]})(params)
+    # names that the involution leaves out pass through
+    assert torch.equal(sh.Reflection(lambda p: {"u": -p["u"]})(params)["w"], params["w"])
+
+
 def test_grouped_convolutions_and_unknown_modules_are_refused():
     grouped = nn.Sequential(nn.Conv1d(4, 4, 1, groups=2), nn.ReLU(), nn.Conv1d(4, 2, 1))
     with pytest.raises(ValueError, match="groups=2"):

@@ -150,10 +150,7 @@ class Reflection:
         float
             Euclidean norm, in units of the parameters.
         """
-        parts = [v for name, v in self.project(params).items() if name not in self._buffers]
-        return float(
-            torch.stack([part.double().square().sum().cpu() for part in parts]).sum().sqrt()
-        )
+        return _norm({n: v for n, v in self.project(params).items() if n not in self._buffers})
 
     @torch.no_grad()
     def rank(self, params: Parameters) -> int:
@@ -171,9 +168,15 @@ class Reflection:
         -------
         int
             Between 0 (the identity) and the number of parameters.
+
+        Raises
+        ------
+        ValueError
+            If the involution is not its own inverse, or not orthogonal.
         """
         generator = torch.Generator().manual_seed(_PROBE_SEED)
         shapes = {name: value.shape for name, value in params.items()}
+        self._check_involution(shapes, generator)
         moved = self._project_probe(shapes, generator)
         support = {name: part != 0 for name, part in moved.items() if bool((part != 0).any())}
         if not support:
@@ -213,13 +216,17 @@ class Reflection:
 
     def _reflect(self, centred: Parameters) -> Parameters:
         try:
-            return self._involution(centred)
+            reflected = self._involution(centred)
         except KeyError as missing:
             raise ValueError(
                 f"params has no entry {missing}, which this reflection moves; it has "
                 f"{sorted(centred)}. Pass dict(model.named_parameters()) of the model that the "
                 "reflection was made for (with its buffers where it has a BatchNorm)."
             ) from missing
+        if not reflected.keys() <= centred.keys():
+            strangers = sorted(reflected.keys() - centred.keys())
+            raise ValueError(f"involution returns {strangers}, which params does not have")
+        return {**centred, **reflected}
 
     def _centred(self, params: Parameters) -> Parameters:
         if not self._centre:
@@ -229,19 +236,46 @@ class Reflection:
     def _uncentred(self, centred: Parameters) -> dict[str, Tensor]:
         return {n: v + self._centre[n] if n in self._centre else v for n, v in centred.items()}
 
-    def _project_probe(
+    def _probe(
         self, shapes: Mapping[str, torch.Size], generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Project one random direction of the parameters (buffers held at 0), in float64."""
-        probe = {
+        """Draw a random direction of the parameters (buffers held at 0), in float64."""
+        return {
             name: torch.zeros(shape, dtype=torch.float64)
             if name in self._buffers
             else torch.randn(shape, generator=generator, dtype=torch.float64)
             for name, shape in shapes.items()
         }
+
+    def _check_involution(
+        self, shapes: Mapping[str, torch.Size], generator: torch.Generator
+    ) -> None:
+        """Raise ValueError if a random direction shows that the map is no reflection."""
+        probe = self._probe(shapes, generator)
+        once = self._reflect(probe)
+        twice = self._reflect(once)
+        length = _norm(probe)
+        if _norm({name: twice[name] - p for name, p in probe.items()}) > 1e-6 * length:
+            raise ValueError("involution is not its own inverse: applied twice it changes params")
+        if abs(_norm(once) - length) > 1e-6 * length:
+            raise ValueError(
+                "involution is not orthogonal (it changes the norm), so P is not symmetric"
+            )
+
+    def _project_probe(
+        self, shapes: Mapping[str, torch.Size], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Project one random direction of the parameters, without the buffers."""
+        probe = self._probe(shapes, generator)
         reflected = self._reflect(probe)
         return {
             name: (value - reflected[name]) / 2
             for name, value in probe.items()
             if name not in self._buffers
         }
+
+
+def _norm(params: Parameters) -> float:
+    """Return the Euclidean norm of all tensors together."""
+    squares = [p.detach().double().square().sum().cpu() for p in params.values()]
+    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
