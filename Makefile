@@ -25,7 +25,7 @@ SLOW := $(if $(FAST),-m "not slow",)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book strict execute test lint format serve bench links lock clean
+.PHONY: help setup book strict execute test lint format serve bench picture links lock clean
 
 help:  ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -73,6 +73,10 @@ bench: $(READY)  ## run the programs in benchmarks/, each prints a table
 		[ -e "$$program" ] || { echo "No benchmarks yet."; break; }; \
 		echo "== $$program"; $(BIN)/python "$$program"; \
 	done
+
+picture: $(READY)  ## take the README's picture from the executed chapter
+	@$(BIN)/python $(TOOLS)/execute.py remedy/syre
+	@$(BIN)/python $(TOOLS)/overview.py
 
 links: $(READY)  ## write the repository's address everywhere (URL=… to change it first)
 	@$(BIN)/python $(TOOLS)/links.py $(if $(URL),--set $(URL),)
