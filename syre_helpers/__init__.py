@@ -40,6 +40,7 @@ _HOME = {
 _MODULES = (
     "data",
     "exercises",
+    "experiments",
     "interactive",
     "measures",
     "models",
@@ -50,7 +51,18 @@ _MODULES = (
 )
 
 if TYPE_CHECKING:
-    from . import data, exercises, interactive, measures, models, plots, removal, symmetry, training
+    from . import (
+        data,
+        exercises,
+        experiments,
+        interactive,
+        measures,
+        models,
+        plots,
+        removal,
+        symmetry,
+        training,
+    )
     from .measures import (
         active_latents,
         dead_fraction,
@@ -89,6 +101,7 @@ __all__ = [
     "effective_rank",
     "escape_force",
     "exercises",
+    "experiments",
     "fit",
     "fit_many",
     "interactive",

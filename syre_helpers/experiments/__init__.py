@@ -1,0 +1,101 @@
+"""Experiments: one module each, with a frozen ``Config``, named ``PRESETS`` and ``run(config)``.
+
+``quick`` presets use generated or bundled data and finish within a minute on two cores; ``paper``
+presets have the size of the paper's experiment, as far as it is known. Floor 4 of the package.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from .record import Record, read_record, write_record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Record", "load", "names", "read_record", "run", "write_record"]
+
+_MACHINERY = {"record"}
+
+
+def names() -> list[str]:
+    """Return the names of all experiments.
+
+    Examples
+    --------
+    >>> "dead_neurons" in names()
+    True
+    """
+    found = {module.name for module in pkgutil.iter_modules(__path__)}
+    return sorted(name for name in found - _MACHINERY if not name.startswith("_"))
+
+
+def load(name: str) -> ModuleType:
+    """Return an experiment's module.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`; dashes may stand for underscores.
+
+    Returns
+    -------
+    module
+        With ``Config``, ``PRESETS`` and ``run``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such experiment.
+    """
+    known = name.replace("-", "_")
+    if known not in names():
+        raise ValueError(f"name={name!r} is no experiment; there are {', '.join(names())}")
+    return importlib.import_module(f".{known}", __name__)
+
+
+def run(name: str, preset: str = "quick", **changes: Any) -> pd.DataFrame:
+    """Run an experiment under a preset.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`.
+    preset : str
+        One of the experiment's ``PRESETS``. Default "quick".
+    **changes
+        Fields of the experiment's ``Config`` to set otherwise, such as ``seeds=4``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Tidy: one row an arm, seed and measured step.
+
+    Raises
+    ------
+    ValueError
+        If the experiment, the preset or a field does not exist.
+    """
+    module = load(name)
+    return module.run(configure(module, preset, **changes))
+
+
+def configure(module: ModuleType, preset: str, **changes: Any) -> Any:
+    """Return a preset's configuration with some fields changed.
+
+    Raises
+    ------
+    ValueError
+        If the preset or a field does not exist.
+    """
+    if preset not in module.PRESETS:
+        raise ValueError(f"preset={preset!r} does not exist; there are {', '.join(module.PRESETS)}")
+    fields = module.Config.__dataclass_fields__
+    unknown = sorted(set(changes) - set(fields))
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no setting; there are {', '.join(fields)}")
+    settings = {field: getattr(module.PRESETS[preset], field) for field in fields}
+    return module.Config(**(settings | changes))

@@ -1,0 +1,152 @@
+"""Recorded runs: a tidy table beside a JSON file that says where it comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PACKAGES = ("torch", "numpy", "pandas", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A recorded run.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Tidy results.
+    provenance : dict
+        Experiment, preset, configuration, device, versions, date, wall time, peak memory, command.
+    """
+
+    table: pd.DataFrame
+    provenance: dict[str, Any]
+
+
+def run_recorded(
+    experiment: str, preset: str, config: Any, run: Callable[[Any], pd.DataFrame]
+) -> Record:
+    """Run an experiment and note where and how it ran.
+
+    Parameters
+    ----------
+    experiment, preset : str
+        Names, for the record.
+    config : dataclass
+        What `run` is called with.
+    run : callable
+        Returns the tidy table.
+
+    Returns
+    -------
+    Record
+        The table and its provenance.
+    """
+    start = time.perf_counter()
+    table = run(config)
+    return Record(
+        table,
+        {
+            "experiment": experiment,
+            "preset": preset,
+            "config": dataclasses.asdict(config),
+            "device": _device(getattr(config, "device", "cpu")),
+            "versions": {"python": platform.python_version()}
+            | {package: metadata.version(package) for package in _PACKAGES},
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "seconds": round(time.perf_counter() - start, 1),
+            "peak_memory_mb": _peak_memory_mb(),
+            "command": " ".join(["python -m syre_helpers", *sys.argv[1:]]),
+        },
+    )
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write a record as ``path`` (CSV) and the same name with ``.json``, each whole or not at all.
+
+    Parameters
+    ----------
+    record : Record
+        What to write.
+    path : Path
+        Must end in ``.csv``. Missing folders are made.
+
+    Raises
+    ------
+    ValueError
+        If the name does not end in ``.csv``.
+    """
+    if path.suffix != ".csv":
+        raise ValueError(f"path={str(path)!r} must end in .csv; the provenance goes beside it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    provenance = json.dumps(record.provenance, indent=2, sort_keys=True) + "\n"
+    _write(path, record.table.to_csv(index=False, float_format="%.9g"))
+    _write(path.with_suffix(".json"), provenance)
+
+
+def read_record(path: Path) -> Record:
+    """Read what `write_record` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The CSV file.
+
+    Returns
+    -------
+    Record
+        Table and provenance.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the table or its provenance is missing: a number without provenance is no result.
+    """
+    import pandas as pd
+
+    provenance = json.loads(path.with_suffix(".json").read_text())
+    return Record(pd.read_csv(path), provenance)
+
+
+def _write(path: Path, text: str) -> None:
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        os.chmod(part, 0o644)  # mkstemp lets only the owner read
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(torch.device(device))
+    return f"{device}, {platform.machine()}, {os.cpu_count()} cores"
+
+
+def _peak_memory_mb() -> float:
+    """Return the largest resident size of this process so far."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KB, macOS in bytes.
+    return round(peak / (1e6 if sys.platform == "darwin" else 1e3), 1)
