@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,9 +36,11 @@ def check_permutation_count(answer: object) -> Verdict:
     """
     if answer is None or answer is Ellipsis:
         return Verdict(False, NO_ANSWER)
-    if isinstance(answer, str) or not hasattr(answer, "__len__") or len(answer) != 2:
+    if isinstance(answer, (Tensor, np.ndarray)):
+        answer = answer.tolist()
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         return Verdict(False, "The answer should be a pair of numbers: (rank, planes).")
-    rank, planes = list(answer)  # type: ignore[call-overload]
+    rank, planes = answer
     inputs, outputs, units = 20, 10, 64
     first = check_number(
         rank,
