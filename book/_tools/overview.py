@@ -17,14 +17,18 @@ import chapters
 CHAPTER = "remedy/syre"
 ALT = "Steps until the new target is learned"
 PICTURE = chapters.BOOK / "_static" / "overview.png"
-IMAGE = re.compile(r'<img[^>]* alt="([^"]*)"[^>]* src="data:image/png;base64,([^"]+)"')
+IMAGE = re.compile(
+    r'<img[^>]* alt="([^"]*)"[^>]* src="data:image/png;base64,([^"]+)"'
+)
 
 
 def main() -> int:
     """Find the figure by the beginning of its alt text, and write it."""
     executed = chapters.EXECUTED / f"{CHAPTER}.ipynb"
     if not executed.exists():
-        print(f"{CHAPTER} has not been executed yet: `make execute ONLY={CHAPTER}`.")
+        print(
+            f"{CHAPTER} has not been executed yet: `make execute ONLY={CHAPTER}`."
+        )
         return 1
     for cell in nbformat.read(executed, as_version=4).cells:
         for output in cell.get("outputs", []):
