@@ -4,6 +4,7 @@ Bounds and pins, the address of the repository, the table of contents and the no
 written down in more than one place; each test names the place that is right.
 """
 
+import ast
 import re
 import tomllib
 
@@ -137,6 +138,28 @@ def test_notebook_is_stripped_and_well_formed(file):
     assert all(not c.outputs and c.execution_count is None for c in code), "make format strips it"
     assert max(len(c.source.splitlines()) for c in code) <= LONGEST_CELL
     assert any("assert" in c.source for c in code), "a chapter asserts what it claims"
+
+
+def draws(source):
+    """Whether a cell's last line makes a figure."""
+    if "%pip" in source:
+        return False
+    body = ast.parse(source).body
+    if not body or not isinstance(body[-1], ast.Expr):
+        return False
+    return ast.unparse(body[-1]).startswith(("sh.plots.Picture(", "sh.interactive.FrameSlider("))
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: str(f.relative_to(chapters.BOOK)))
+def test_the_code_that_draws_is_folded_and_claims_nothing(file):
+    notebook = nbformat.read(file, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    drawing = [cell for cell in code if draws(cell.source)]
+    assert drawing
+    for cell in drawing:
+        tags = cell.metadata.get("tags", [])
+        assert {"hide-input", "hide-cell"} & set(tags), cell.source
+        assert not any(isinstance(x, ast.Assert) for x in ast.walk(ast.parse(cell.source)))
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: str(f.relative_to(chapters.BOOK)))
