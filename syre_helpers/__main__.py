@@ -33,6 +33,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--preset", default="quick", help="default: quick")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     run.add_argument("--seeds", type=int, help="how many; default: the preset's")
+    run.add_argument(
+        "--checkpoints",
+        type=Path,
+        help="a folder in which the run keeps its state, and from which the same command goes on",
+    )
     run.add_argument("--out", type=Path, help="a .csv file; the provenance goes beside it")
     commands.add_parser("doctor", help="what this machine has")
     return parser
@@ -56,7 +61,13 @@ def _run(options: argparse.Namespace) -> int:
     if options.out is not None and options.out.suffix != ".csv":
         raise ValueError(f"--out={str(options.out)!r} must end in .csv")
     config = experiments.configure(module, options.preset, **changes)
-    record = run_recorded(options.name, options.preset, config, module.run)
+    record = run_recorded(
+        module.__name__.rpartition(".")[2],
+        options.preset,
+        config,
+        module.run,
+        options.checkpoints,
+    )
     table = record.table
     last = table[table.step == table.groupby(["arm", "seed"]).step.transform("max")]
     print(last.drop(columns=["seed", "step"]).groupby("arm").agg(["mean", "std"]).to_string())

@@ -9,6 +9,7 @@ import pytest
 from syre_helpers import experiments
 from syre_helpers.__main__ import main
 from syre_helpers.experiments import record
+from syre_helpers.training import many
 
 
 @pytest.mark.parametrize("name", experiments.names())
@@ -19,6 +20,8 @@ def test_every_experiment_is_complete(name):
         with pytest.raises(dataclasses.FrozenInstanceError):
             config.seeds = 3
     assert module.PRESETS["quick"].seeds >= 8
+    assert module.CLAIMS
+    assert len({claim.text for claim in module.CLAIMS}) == len(module.CLAIMS)
 
 
 def last(table):
@@ -53,6 +56,44 @@ def test_true_shrinkage_is_left_alone():
     assert errors["syre 0.01"] == pytest.approx(errors["plain decay"], rel=0.05)
 
 
+def test_the_claims_measure_what_they_say(from_dead):
+    table = from_dead.reset_index()
+    module = experiments.load("dead_neurons")
+    assert [c.verdict(c.values(table)) for c in module.CLAIMS] == ["reproduced"] * 4
+    # The same claims about a run in which syre does what plain decay does.
+    decay = table[table.arm == "plain decay"]
+    fake = pd.concat([table[table.arm != "syre 0.01"], decay.assign(arm="syre 0.01")])
+    verdicts = [c.verdict(c.values(fake)) for c in module.CLAIMS]
+    assert verdicts == ["reproduced", "not", "not", "reproduced"]
+    with pytest.raises(ValueError, match="measures"):
+        module.CLAIMS[0].values(table.assign(dead=float("nan")))
+
+
+def test_a_killed_run_goes_on(tmp_path, monkeypatch):
+    """The paper's preset on a short schedule: interrupted, run again, compared with one go."""
+    module = experiments.load("dead_neurons")
+    config = experiments.configure(module, "paper", steps=60, d=20, samples=50, seeds=2)
+    whole = module.run(config)
+    steps = []
+    step_of_all = many._apply
+
+    def interrupted(*arguments):
+        steps.append(len(steps))
+        if len(steps) == 32:
+            raise KeyboardInterrupt
+        step_of_all(*arguments)
+
+    monkeypatch.setattr(many, "_apply", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        record.run_recorded("dead_neurons", "paper", config, module.run, tmp_path)
+    resumed = record.run_recorded("dead_neurons", "paper", config, module.run, tmp_path)
+    assert len(steps) - 32 == 60 - 30
+    pd.testing.assert_frame_equal(whole, resumed.table, check_exact=True)
+    other = dataclasses.replace(config, lr=0.5)
+    with pytest.raises(ValueError, match="other settings"):
+        record.run_recorded("dead_neurons", "paper", other, module.run, tmp_path)
+
+
 def test_results_repeat():
     runs = [experiments.run("dead_neurons", steps=40, seeds=2) for _ in range(2)]
     pd.testing.assert_frame_equal(*runs, check_exact=True)
@@ -82,7 +123,7 @@ def test_command_line_lists_and_runs(tmp_path, capsys, monkeypatch):
     read = record.read_record(out)
     assert set(read.table.columns) >= {"arm", "seed", "step", "test_loss", "dead"}
     assert read.provenance["config"]["seeds"] == 2
-    assert read.provenance["experiment"] == "dead-neurons"
+    assert read.provenance["experiment"] == "dead_neurons"
     assert {"device", "versions", "date", "seconds", "peak_memory_mb", "command"} <= set(
         read.provenance
     )

@@ -11,6 +11,7 @@ from torch.nn import functional
 import syre_helpers as sh
 from syre_helpers import arms
 from syre_helpers.removal import noise
+from syre_helpers.training import many
 from syre_helpers.training.batches import BatchOrder
 
 
@@ -242,6 +243,64 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     sh.fit(made(0), data(), arms.plain_decay(0.1), **settings)
     with pytest.raises(ValueError, match=r"run\.pt.*another run"):
         sh.fit(made(0), data(), arms.syre(0.1), **settings)
+    with pytest.raises(ValueError, match=r"run\.pt.*another run"):
+        sh.fit_many(make_model, data(), ARMS, [0], **settings)
+
+
+def test_an_interrupted_comparison_resumes(tmp_path, monkeypatch):
+    settings = SETTINGS | {"optimizer": OPTIMIZERS["momentum"], "return_params": True}
+    whole, params = sh.fit_many(make_model, data(), ARMS, [3, 4], **settings)
+    kept = settings | {"checkpoint": tmp_path / "new" / "run.pt", "checkpoint_every": 4}
+    steps = 0
+    step_of_all = many._apply
+
+    def interrupted(*arguments):
+        nonlocal steps
+        steps += 1
+        if steps == 15:
+            raise KeyboardInterrupt
+        step_of_all(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(many, "_apply", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sh.fit_many(make_model, data(), ARMS, [3, 4], **kept)
+        steps = 100
+        resumed, again = sh.fit_many(make_model, data(), ARMS, [3, 4], **kept)
+    assert steps - 100 == settings["steps"] - 12, "it goes on from the last file written"
+    pd.testing.assert_frame_equal(whole, resumed, check_exact=True)
+    for key, own in params.items():
+        assert all(torch.equal(p, again[key][name]) for name, p in own.items())
+    finished, once_more = sh.fit_many(make_model, data(), ARMS, [3, 4], **kept)
+    pd.testing.assert_frame_equal(whole, finished, check_exact=True)
+    for key, own in params.items():
+        assert all(torch.equal(p, once_more[key][name]) for name, p in own.items())
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["run.pt"]
+
+
+@pytest.mark.parametrize("coupled", [True, False])
+def test_a_schedule_scales_every_step(coupled):
+    """One step at a quarter of the rate, then steps at rate 0, is one step at that rate."""
+    sgd = {"optimizer": lambda p: torch.optim.SGD(p, lr=0.2), "coupled": coupled}
+    sgd |= {"loss": functional.mse_loss}
+    arm = arms.syre(0.05, 0.3)
+    falling = sgd | {"steps": 5, "schedule": lambda step: 0.25 if step == 0 else 0.0}
+    slow = sgd | {"steps": 1, "optimizer": lambda p: torch.optim.SGD(p, lr=0.05)}
+    one, expected = made(0), made(0)
+    sh.fit(one, data(), arm, **falling)
+    sh.fit(expected, data(), arm, **slow)
+    _, many_params = sh.fit_many(make_model, data(), [arm], [0], return_params=True, **falling)
+    for name, p in expected.named_parameters():
+        torch.testing.assert_close(one.get_parameter(name), p, rtol=0, atol=1e-15)
+        torch.testing.assert_close(many_params[arm.name, 0][name], p.data, rtol=0, atol=1e-12)
+
+
+def test_evaluation_in_chunks_measures_the_same(monkeypatch):
+    settings = SETTINGS | {"optimizer": OPTIMIZERS["momentum"]}
+    together = sh.fit_many(make_model, data(), ARMS, range(2), **settings)
+    monkeypatch.setattr(many, "_SAMPLES_AT_ONCE", 100)
+    in_chunks = sh.fit_many(make_model, data(), ARMS, range(2), **settings)
+    pd.testing.assert_frame_equal(together, in_chunks, rtol=1e-12)
 
 
 def test_fit_trains_models_with_buffers():

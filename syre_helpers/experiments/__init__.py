@@ -1,7 +1,8 @@
-"""Experiments: one module each, with a frozen ``Config``, named ``PRESETS`` and ``run(config)``.
+"""Experiments: each a module with a frozen ``Config``, named ``PRESETS``, ``CLAIMS`` and ``run``.
 
 ``quick`` presets use generated or bundled data and finish within a minute on two cores; ``paper``
-presets have the size of the paper's experiment, as far as it is known. Floor 4 of the package.
+presets have the size of the paper's experiment, as far as it is known. ``run(config, checkpoints)``
+goes on from the folder of checkpoints where it was interrupted. Floor 4 of the package.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def load(name: str) -> ModuleType:
     Returns
     -------
     module
-        With ``Config``, ``PRESETS`` and ``run``.
+        With ``Config``, ``PRESETS``, ``CLAIMS`` and ``run``.
 
     Raises
     ------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -19,6 +20,7 @@ from ..measures import dead_fraction
 from ..models import ProductRegression
 from ..removal import Arm, arms
 from ..training import fit_many
+from ._claims import Claim
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,13 +89,15 @@ def compared_arms(config: Config) -> list[Arm]:
     ]
 
 
-def run(config: Config) -> pd.DataFrame:
+def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     """Train all arms and seeds, and measure error and dead share.
 
     Parameters
     ----------
     config : Config
         The settings.
+    checkpoints : Path, optional
+        A folder to keep the run's state in, and to go on from.
 
     Returns
     -------
@@ -122,8 +126,50 @@ def run(config: Config) -> pd.DataFrame:
         measures={"dead": _dead},
         log_every=max(1, config.steps // 20),
         device=config.device,
+        checkpoint=None if checkpoints is None else checkpoints / "dead_neurons.pt",
+        checkpoint_every=max(1, config.steps // 20),
     )
 
 
 def _dead(params: Mapping[str, Tensor], predict: object) -> Tensor:
     return dead_fraction(torch.hypot(params["u"], params["w"]))
+
+
+def _times_better(last: pd.DataFrame) -> pd.Series:
+    return last["test_loss"]["plain decay"] / last["test_loss"]["syre 0.01"]
+
+
+CLAIMS = (
+    Claim(
+        text="Half dead at the start, plain decay leaves every dead coordinate dead.",
+        paper="SGD collapses",
+        measure=lambda last: last["dead"]["plain decay"],
+        unit="share of dead pairs",
+        holds=lambda values: bool((values == 0.5).all()),
+        comment="The gradient at a dead pair is exactly zero, and decay has nothing to pull.",
+    ),
+    Claim(
+        text="Half dead at the start, syre revives every coordinate.",
+        paper="syre does not collapse",
+        measure=lambda last: last["dead"]["syre 0.01"],
+        unit="share of dead pairs",
+        holds=lambda values: bool((values == 0).all()),
+        comment="So does a single perturbation of the start: here it is enough to leave the plane.",
+    ),
+    Claim(
+        text="syre's test error is far below that of plain decay.",
+        paper="shown in a figure",
+        measure=_times_better,
+        unit="test error of plain decay over that of syre",
+        holds=lambda values: bool((values > 100).all()),
+        comment="The factor depends on how much of the target lies on the dead coordinates.",
+    ),
+    Claim(
+        text="Freezing random weights (W-fix) does not prevent the collapse.",
+        paper="W-fix collapses",
+        measure=lambda last: last["dead"]["W-fix 10%"],
+        unit="share of dead pairs",
+        holds=lambda values: bool((values > 0.3).all()),
+        comment="A dead pair revives only where one of its two weights happens to be frozen.",
+    ),
+)

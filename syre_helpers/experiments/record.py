@@ -39,7 +39,11 @@ class Record:
 
 
 def run_recorded(
-    experiment: str, preset: str, config: Any, run: Callable[[Any], pd.DataFrame]
+    experiment: str,
+    preset: str,
+    config: Any,
+    run: Callable[[Any, Path | None], pd.DataFrame],
+    checkpoints: Path | None = None,
 ) -> Record:
     """Run an experiment and note where and how it ran.
 
@@ -50,15 +54,23 @@ def run_recorded(
     config : dataclass
         What `run` is called with.
     run : callable
-        Returns the tidy table.
+        ``run(config, checkpoints)`` returns the tidy table.
+    checkpoints : Path, optional
+        A folder in which the run keeps its state, and from which it goes on if it was interrupted.
 
     Returns
     -------
     Record
-        The table and its provenance.
+        The table and its provenance; the time is that of all parts of an interrupted run.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds the state of a run with other settings.
     """
-    start = time.perf_counter()
-    table = run(config)
+    clock = _Clock(checkpoints, {"experiment": experiment, "config": dataclasses.asdict(config)})
+    with clock:
+        table = run(config, checkpoints)
     return Record(
         table,
         {
@@ -69,7 +81,7 @@ def run_recorded(
             "versions": {"python": platform.python_version()}
             | {package: metadata.version(package) for package in _PACKAGES},
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "seconds": round(time.perf_counter() - start, 1),
+            "seconds": round(clock.seconds, 1),
             "peak_memory_mb": _peak_memory_mb(),
             "command": " ".join(["python -m syre_helpers", *sys.argv[1:]]),
         },
@@ -121,6 +133,37 @@ def read_record(path: Path) -> Record:
 
     provenance = json.loads(path.with_suffix(".json").read_text())
     return Record(pd.read_csv(path), provenance)
+
+
+class _Clock:
+    """Counts the seconds of a run, and keeps them with its settings beside its checkpoints."""
+
+    def __init__(self, folder: Path | None, settings: dict[str, Any]) -> None:
+        self._file = None if folder is None else folder / "run.json"
+        # As they read back from the file, where a tuple has become a list.
+        self._settings = json.loads(json.dumps(settings))
+        self.seconds = 0.0
+        if self._file is not None and self._file.exists():
+            kept = json.loads(self._file.read_text())
+            if kept["settings"] != self._settings:
+                raise ValueError(
+                    f"checkpoints={str(folder)!r} holds a run with other settings: "
+                    f"{kept['settings']}; name another folder or delete it"
+                )
+            self.seconds = kept["seconds"]
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+        self._keep()
+
+    def __exit__(self, *exception: object) -> None:
+        self.seconds += time.perf_counter() - self._started
+        self._keep()
+
+    def _keep(self) -> None:
+        if self._file is not None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            _write(self._file, json.dumps({"settings": self._settings, "seconds": self.seconds}))
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,16 @@ from torch.optim import Optimizer
 
 from ..removal import Arm, Pull, arms
 from .batches import BatchOrder, Data, Pair, checked_pairs
-from .options import MakeOptimizer, Measure, make_checked_optimizer, measuring_steps, progress
+from .checkpoint import Checkpoint
+from .options import (
+    MakeOptimizer,
+    Measure,
+    Schedule,
+    make_checked_optimizer,
+    measuring_steps,
+    progress,
+    set_rate,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +36,7 @@ def fit(
     loss: Callable[[Tensor, Tensor], Tensor],
     optimizer: MakeOptimizer,
     seed: int = 0,
+    schedule: Schedule | None = None,
     coupled: bool = True,
     batch_size: int | None = None,
     measures: Mapping[str, Measure] | None = None,
@@ -58,7 +67,7 @@ def fit(
         weight decay.
     seed : int
         Of batches and ``theta_0``. Default 0.
-    coupled, batch_size, measures, log_every
+    schedule, coupled, batch_size, measures, log_every
         As in `fit_many`.
     device : torch.device or str
         Where to train. Default "cpu".
@@ -97,25 +106,26 @@ def fit(
     """
     import pandas as pd
 
-    run = _Run(model, arm or arms.vanilla(), seed, optimizer, torch.device(device))
+    run = _Run(model, arm or arms.vanilla(), seed, optimizer, schedule, torch.device(device))
     logged = measuring_steps(steps, log_every)
     batches = _Batches(data, run, batch_size)
-    if checkpoint is not None and Path(checkpoint).exists():
-        run.load(Path(checkpoint))
-    if run.step == 0:
+    kept = Checkpoint(checkpoint, checkpoint_every, run.identity())
+    state = kept.load(torch.device(device))
+    if state is not None:
+        run.restore(state)
+    else:
         run.begin()
         run.measure(batches, loss, measures or {})
     for step in progress(range(run.step, steps), "training"):
         run.advance(batches.at(step), loss, coupled)
         if run.step in logged and run.step < steps:
             run.measure(batches, loss, measures or {})
-        if checkpoint is not None and run.step % checkpoint_every == 0 and run.step < steps:
-            run.save(Path(checkpoint))
-    if not run.rows or run.rows[-1]["step"] < steps:
+        if kept.due(run.step) and run.step < steps:
+            kept.save(run.state())
+    if run.rows[-1]["step"] < steps:
         with run.finished():
             run.measure(batches, loss, measures or {})
-        if checkpoint is not None:
-            run.save(Path(checkpoint))
+        kept.save(run.state())
     return pd.DataFrame(run.rows)
 
 
@@ -123,7 +133,13 @@ class _Run:
     """A model in training: everything that a checkpoint holds."""
 
     def __init__(
-        self, model: nn.Module, arm: Arm, seed: int, optimizer: MakeOptimizer, device: torch.device
+        self,
+        model: nn.Module,
+        arm: Arm,
+        seed: int,
+        optimizer: MakeOptimizer,
+        schedule: Schedule | None,
+        device: torch.device,
     ) -> None:
         self.model = model.to(device)
         self.arm = arm
@@ -131,6 +147,8 @@ class _Run:
         self.params = dict(model.named_parameters())
         self.initial = {n: p.detach().clone() for n, p in self.params.items()}
         self.optimizer: Optimizer = make_checked_optimizer(optimizer, list(self.params.values()))
+        self.rate = float(self.optimizer.param_groups[0]["lr"])
+        self.schedule = schedule
         self.pull = Pull()
         self.step = 0
         self.rows: list[dict[str, Any]] = []
@@ -143,6 +161,8 @@ class _Run:
     def advance(self, batch: Pair, loss: Callable[[Tensor, Tensor], Tensor], coupled: bool) -> None:
         if self.arm.refresh and self.step and self.step % self.arm.refresh == 0:
             self.pull = self.arm.pull(self.initial, self.seed, self.step)
+        if self.schedule is not None:
+            set_rate(self.optimizer, self.rate * self.schedule(self.step))
         x, y = batch
         self.model.train()
         self.optimizer.zero_grad()
@@ -174,27 +194,16 @@ class _Run:
     def finished(self) -> _Finished:
         return _Finished(self)
 
-    def save(self, path: Path) -> None:
-        state = {
-            "run": self._identity(),
+    def state(self) -> dict[str, Any]:
+        return {
             "step": self.step,
             "rows": self.rows,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "initial": self.initial,
         }
-        part = path.with_name(path.name + ".part")
-        torch.save(state, part)
-        os.replace(part, path)
 
-    def load(self, path: Path) -> None:
-        device = next(iter(self.params.values())).device
-        state = torch.load(path, map_location=device, weights_only=True)
-        if state["run"] != self._identity():
-            raise ValueError(
-                f"checkpoint {str(path)!r} belongs to another run: it was written by "
-                f"{state['run']}, this is {self._identity()}; name another file or delete it"
-            )
+    def restore(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.initial, self.step, self.rows = state["initial"], state["step"], state["rows"]
@@ -203,7 +212,7 @@ class _Run:
         last = self.step - self.step % self.arm.refresh if self.arm.refresh else 0
         self.pull = self.arm.pull(self.initial, self.seed, last)
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         shapes = {name: list(p.shape) for name, p in self.params.items()}
         kind = type(self.optimizer).__name__
         return {"arm": self.arm.name, "seed": self.seed, "optimizer": kind, "shapes": shapes}

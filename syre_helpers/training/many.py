@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +14,16 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from ..removal import Arm, Pull, stack_pulls, write_pull
 from .batches import BatchOrder, Data, Pair, checked_pairs
+from .checkpoint import Checkpoint
 from .options import (
     MakeOptimizer,
     Measure,
+    Schedule,
     made_with_seed,
     make_checked_optimizer,
     measuring_steps,
     progress,
+    set_rate,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
 Stacked = dict[str, Tensor]
 Trained = dict[tuple[str, int], dict[str, Tensor]]
+_SAMPLES_AT_ONCE = 300_000
 
 
 @overload
@@ -39,11 +44,14 @@ def fit_many(
     steps: int,
     loss: Callable[[Tensor, Tensor], Tensor],
     optimizer: MakeOptimizer,
+    schedule: Schedule | None = ...,
     coupled: bool = ...,
     batch_size: int | None = ...,
     measures: Mapping[str, Measure] | None = ...,
     log_every: int | Sequence[int] | None = ...,
     device: torch.device | str = ...,
+    checkpoint: str | Path | None = ...,
+    checkpoint_every: int = ...,
     return_params: Literal[False] = ...,
 ) -> pd.DataFrame: ...
 
@@ -58,11 +66,14 @@ def fit_many(
     steps: int,
     loss: Callable[[Tensor, Tensor], Tensor],
     optimizer: MakeOptimizer,
+    schedule: Schedule | None = ...,
     coupled: bool = ...,
     batch_size: int | None = ...,
     measures: Mapping[str, Measure] | None = ...,
     log_every: int | Sequence[int] | None = ...,
     device: torch.device | str = ...,
+    checkpoint: str | Path | None = ...,
+    checkpoint_every: int = ...,
     return_params: Literal[True],
 ) -> tuple[pd.DataFrame, Trained]: ...
 
@@ -76,11 +87,14 @@ def fit_many(
     steps: int,
     loss: Callable[[Tensor, Tensor], Tensor],
     optimizer: MakeOptimizer,
+    schedule: Schedule | None = None,
     coupled: bool = True,
     batch_size: int | None = None,
     measures: Mapping[str, Measure] | None = None,
     log_every: int | Sequence[int] | None = None,
     device: torch.device | str = "cpu",
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 1000,
     return_params: bool = False,
 ) -> pd.DataFrame | tuple[pd.DataFrame, Trained]:
     """Train arms x seeds models together and measure them along the way.
@@ -108,6 +122,9 @@ def fit_many(
     optimizer : callable
         ``optimizer(list_of_tensors)`` returns an element-wise ``torch.optim`` optimizer without
         weight decay, such as ``lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)``.
+    schedule : callable, optional
+        ``schedule(step)`` is the factor of the learning rate at a step, counted from 0. Default:
+        always 1.
     coupled : bool
         True (default): the pull enters the gradient, before momentum, as in the paper's loss.
         False: it is a step of its own, as AdamW decays. With momentum 0.9 the latter is about ten
@@ -122,8 +139,14 @@ def fit_many(
         only then.
     device : torch.device or str
         Where to train. Default "cpu".
+    checkpoint : path, optional
+        A file that is written every `checkpoint_every` steps and at the end, and from which a later
+        call with the same arguments resumes; the outcome is that of an uninterrupted run.
+    checkpoint_every : int
+        Default 1000.
     return_params : bool
-        Also return the trained parameters.
+        Also return the trained parameters, as they are before an arm's ``finish`` changes what the
+        last measurement sees. Default False.
 
     Returns
     -------
@@ -137,8 +160,8 @@ def fit_many(
     Raises
     ------
     ValueError
-        If an argument is out of range, arms share a name, data are empty or hold NaN, or a model
-        cannot be stacked.
+        If an argument is out of range, arms share a name, data are empty or hold NaN, a model
+        cannot be stacked, or the checkpoint belongs to another run.
 
     Examples
     --------
@@ -166,25 +189,37 @@ def fit_many(
     source = _Source(data, fleet, seeds, batch_size)
     evaluate = _Evaluation(fleet.template, loss, source, measures or {})
     step_optimizer = make_checked_optimizer(optimizer, list(params.values()))
+    rate = float(step_optimizer.param_groups[0]["lr"])
     gradient = _Gradient(fleet.template, loss, source.axis)
-    rows = [evaluate(params, 0)]
-    measured = [0]
-    for step in progress(range(steps), "training"):
+    kept = Checkpoint(checkpoint, checkpoint_every, fleet.identity(step_optimizer))
+    state = kept.load(torch.device(device))
+    if state is None:
+        first, rows = 0, [(0, evaluate(params, 0))]
+    else:
+        first, rows = state["step"], state["rows"]
+        fleet.restore(state["params"], first)
+        step_optimizer.load_state_dict(state["optimizer"])
+    for step in progress(range(first, steps), "training"):
+        if schedule is not None:
+            set_rate(step_optimizer, rate * schedule(step))
         fleet.refresh(step)
         x, y = source.batch(step)
         gradients = gradient(params, x, y)
         _apply(params, gradients, fleet.pull, step_optimizer, coupled)
         fleet.events(step + 1)
-        if step + 1 in logged:
-            if step + 1 == steps:
-                trained = {name: p.clone() for name, p in params.items()}
-                fleet.finish()
-            rows.append(evaluate(params, step))
-            measured.append(step + 1)
+        if step + 1 in logged and step + 1 < steps:
+            rows.append((step + 1, evaluate(params, step)))
+        if kept.due(step + 1) and step + 1 < steps:
+            kept.save(_state(step + 1, rows, params, step_optimizer))
+    trained = {name: p.clone() for name, p in params.items()}
+    if rows[-1][0] < steps:
+        fleet.finish()
+        rows.append((steps, evaluate(params, steps - 1)))
+        kept.save(_state(steps, rows, trained, step_optimizer))
     table = pd.concat(
         [
             pd.DataFrame({"arm": fleet.arm_names, "seed": fleet.seed_of, "step": at, **columns})
-            for at, columns in zip(measured, rows, strict=True)
+            for at, columns in rows
         ],
         ignore_index=True,
     )
@@ -197,6 +232,15 @@ def fit_many(
 def _call(model: nn.Module, params: Mapping[str, Tensor], x: Tensor | None) -> Tensor:
     output: Tensor = functional_call(model, dict(params), () if x is None else (x,))
     return output
+
+
+def _state(
+    step: int,
+    rows: list[tuple[int, dict[str, list[float]]]],
+    params: Stacked,
+    optimizer: torch.optim.Optimizer,
+) -> dict[str, Any]:
+    return {"step": step, "rows": rows, "params": params, "optimizer": optimizer.state_dict()}
 
 
 @torch.no_grad()
@@ -241,9 +285,32 @@ class _Fleet:
         """Ask those arms again whose pull changes with time."""
         for a, arm in enumerate(self.arms):
             if arm.refresh and step and step % arm.refresh == 0:
-                for s, seed in enumerate(self.seeds):
-                    pull = arm.pull(self.initial[s], seed, step)
-                    write_pull(self.pull, a * len(self.seeds) + s, pull)
+                self._ask_again(a, step)
+
+    def _ask_again(self, a: int, step: int) -> None:
+        for s, seed in enumerate(self.seeds):
+            pull = self.arms[a].pull(self.initial[s], seed, step)
+            write_pull(self.pull, a * len(self.seeds) + s, pull)
+
+    def identity(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """Return what tells this comparison from others."""
+        return {
+            "arms": [arm.name for arm in self.arms],
+            "seeds": list(self.seeds),
+            "optimizer": type(optimizer).__name__,
+            "shapes": {name: list(p.shape) for name, p in self.params.items()},
+        }
+
+    @torch.no_grad()
+    def restore(self, params: Stacked, step: int) -> None:
+        """Go back to the parameters and pulls that there were after so many steps."""
+        for name, p in self.params.items():
+            p.copy_(params[name])
+        for a, arm in enumerate(self.arms):
+            # A pull depends on the initial parameters and the step of its last refresh only.
+            last = step - step % arm.refresh if arm.refresh else 0
+            if last:
+                self._ask_again(a, last)
 
     def events(self, step: int) -> None:
         """Let arms change their parameters between steps."""
@@ -381,6 +448,10 @@ class _Evaluation:
         self._loss = loss
         self._source = source
         self._measures = measures
+        pairs = [pair for pair in (source.train, source.test) if pair is not None]
+        samples = max((len(y) for _, y in pairs), default=1)
+        # A chunk of models at a time, so that large data sets do not need memory for all of them.
+        self._chunk = max(1, _SAMPLES_AT_ONCE // samples)
 
     @torch.no_grad()
     def __call__(self, params: Stacked, step: int) -> dict[str, list[float]]:
@@ -393,7 +464,9 @@ class _Evaluation:
         }
         columns |= {name: self._measured(measure) for name, measure in self._measures.items()}
         return {
-            name: vmap(function, randomness="different")(params).double().tolist()
+            name: vmap(function, randomness="different", chunk_size=self._chunk)(params)
+            .double()
+            .tolist()
             for name, function in columns.items()
         }
 

@@ -14,6 +14,8 @@ Predict = Callable[..., Tensor]
 Measure = Callable[[Mapping[str, Tensor], Predict], Tensor]
 """``measure(params, predict)`` returns a scalar tensor; ``predict(x)`` is the model's output."""
 MakeOptimizer = Callable[[list[Tensor]], Optimizer]
+Schedule = Callable[[int], float]
+"""``schedule(step)`` is the factor of the learning rate at a step, counted from 0."""
 
 # Each of these treats every element by itself, so stacked models do not see one another.
 ELEMENTWISE = (
@@ -45,6 +47,12 @@ def make_checked_optimizer(make: MakeOptimizer, params: list[Tensor]) -> Optimiz
                 "weight_decay=0, the arms bring the decay"
             )
     return optimizer
+
+
+def set_rate(optimizer: Optimizer, lr: float) -> None:
+    """Set the learning rate of the coming step."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
 
 
 def measuring_steps(steps: int, log_every: int | Sequence[int] | None) -> set[int]:
