@@ -17,6 +17,7 @@ import environment
 import execute
 import links
 import repeat
+import tidy_scripts
 
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 PLACEHOLDER = "https://github.com/OWNER/syre-book"
@@ -361,3 +362,16 @@ def test_an_old_python_is_told_what_to_do(monkeypatch, capsys, tmp_path):
     assert environment.main(tmp_path / "venv", "book") == 1
     assert "Python 3.11 or newer is needed" in capsys.readouterr().out
     assert not (tmp_path / "venv").exists()
+
+
+def test_a_page_gets_each_script_once_and_none_of_thebe():
+    class Script:
+        def __init__(self, filename=None, body=None):
+            self.filename, self.attributes = filename, {"body": body}
+
+    once = [Script("_static/a.js"), Script(body="var x = 1"), Script(body="var y = 1")]
+    repeated = [Script(body="var x = 1"), Script("_static/a.js"), Script("_static/sphinx-thebe.js")]
+    context = {"script_files": [*once, *repeated, Script(body="const thebe_selector = 1")]}
+    tidy_scripts.tidy(None, "page", "page.html", context, None)
+    assert context["script_files"] == once
+    tidy_scripts.tidy(None, "page", "page.html", {}, None)

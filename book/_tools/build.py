@@ -105,10 +105,9 @@ def make_pages(anew: bool, strict: bool) -> bool:
     ]
     # Colours are for a terminal, not for a log.
     plain = {} if sys.stdout.isatty() else {"NO_COLOR": "1"}
-    return (
-        subprocess.run(command, check=False, env=os.environ | plain).returncode
-        == 0
-    )
+    extensions = {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | plain | extensions
+    return subprocess.run(command, check=False, env=environment).returncode == 0
 
 
 if __name__ == "__main__":
