@@ -29,7 +29,8 @@ class RemoteFile:
     name : str
         Name of the file.
     mirrors : tuple of str
-        Addresses of folders that hold it, tried in this order.
+        Addresses of folders that hold it, tried in this order. None: it is only ever found where
+        SYRE_DATA_DIR says.
     md5 : str
         Published MD5 sum of the file as it is downloaded.
     """
@@ -66,10 +67,12 @@ def load(file: RemoteFile, read: Callable[[Path], T]) -> T:
         try:
             return read(placed)
         except (FormatError, OSError) as error:
-            raise DataError(
-                f"{placed} cannot be used: {error}. Replace the file, or remove it (or unset "
-                f"{ENVIRONMENT}) to have it downloaded."
-            ) from None
+            raise DataError(f"{placed} cannot be used: {error}. {_way_out(file)}") from None
+    if not file.mirrors:
+        raise DataError(
+            f"{file.name} was not found, and there is no address to download it from. "
+            f"{_advice(file)}"
+        )
     cached = cache_folder() / file.folder / file.name
     if cached.exists():
         try:
@@ -127,7 +130,18 @@ def _download(file: RemoteFile, target: Path) -> None:
     raise DataError(f"{file.name} could not be downloaded. Tried:\n  {tried}\n{_advice(file)}")
 
 
+def _way_out(file: RemoteFile) -> str:
+    if not file.mirrors:
+        return "Replace the file."
+    return f"Replace the file, or remove it (or unset {ENVIRONMENT}) to have it downloaded."
+
+
 def _advice(file: RemoteFile) -> str:
+    if not file.mirrors:
+        return (
+            f"To place it by hand: put {file.name} into a folder, or into its subfolder "
+            f"{file.folder}/, and set {ENVIRONMENT} to that folder."
+        )
     return (
         f"To place it by hand: get {file.name} from {file.mirrors[0]}, put it into a folder "
         f"{file.folder}/ and set {ENVIRONMENT} to the folder that holds {file.folder}/ (or put it "
