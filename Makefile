@@ -25,7 +25,7 @@ SLOW := $(if $(FAST),-m "not slow",)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book strict execute test lint format serve bench picture links lock clean
+.PHONY: help setup book strict execute test lint format serve bench ledger picture links lock clean
 
 help:  ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -73,6 +73,9 @@ bench: $(READY)  ## run the programs in benchmarks/, each prints a table
 		[ -e "$$program" ] || { echo "No benchmarks yet."; break; }; \
 		echo "== $$program"; $(BIN)/python "$$program"; \
 	done
+
+ledger: $(READY)  ## write the page that sets the paper against this book, from results/
+	@$(BIN)/python $(TOOLS)/ledger.py
 
 picture: $(READY)  ## take the README's picture from the executed chapter
 	@$(BIN)/python $(TOOLS)/execute.py remedy/syre

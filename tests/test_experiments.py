@@ -59,14 +59,15 @@ def test_true_shrinkage_is_left_alone():
 def test_the_claims_measure_what_they_say(from_dead):
     table = from_dead.reset_index()
     module = experiments.load("dead_neurons")
-    assert [c.verdict(c.values(table)) for c in module.CLAIMS] == ["reproduced"] * 4
+    claims = [c for c in module.CLAIMS if c.is_about("quick")]
+    assert [c.verdict(c.values(table)) for c in claims] == ["reproduced"] * 4
     # The same claims about a run in which syre does what plain decay does.
     decay = table[table.arm == "plain decay"]
     fake = pd.concat([table[table.arm != "syre 0.01"], decay.assign(arm="syre 0.01")])
-    verdicts = [c.verdict(c.values(fake)) for c in module.CLAIMS]
+    verdicts = [c.verdict(c.values(fake)) for c in claims]
     assert verdicts == ["reproduced", "not", "not", "reproduced"]
     with pytest.raises(ValueError, match="measures"):
-        module.CLAIMS[0].values(table.assign(dead=float("nan")))
+        claims[0].values(table.assign(dead=float("nan")))
 
 
 def test_a_killed_run_goes_on(tmp_path, monkeypatch):

@@ -31,6 +31,8 @@ class Claim:
         where they do not.
     comment : str
         One honest sentence.
+    presets : tuple of str, optional
+        The presets that the claim is about. Default: all whose names do not begin with "quick-".
     """
 
     text: str
@@ -39,6 +41,13 @@ class Claim:
     unit: str
     holds: Callable[[pd.Series], bool | None]
     comment: str
+    presets: tuple[str, ...] | None = None
+
+    def is_about(self, preset: str) -> bool:
+        """Return whether the claim says something about runs of a preset."""
+        if self.presets is None:
+            return not preset.startswith("quick-")
+        return preset in self.presets
 
     def values(self, table: pd.DataFrame) -> pd.Series:
         """Return the claim's number for each seed of a run's table.

@@ -172,4 +172,22 @@ CLAIMS = (
         holds=lambda values: bool((values > 0.3).all()),
         comment="A dead pair revives only where one of its two weights happens to be frozen.",
     ),
+    Claim(
+        text="From a generic start, strong decay kills more than half of the coordinates.",
+        paper="no such control",
+        measure=lambda last: last["dead"]["plain decay"],
+        unit="share of dead pairs",
+        holds=lambda values: bool((values > 0.5).all()),
+        comment="This is the shrinkage of an L1 penalty: these zeros are the optimum, no trap.",
+        presets=("quick-generic",),
+    ),
+    Claim(
+        text="Where zeros are the optimum, syre removes them and gains nothing.",
+        paper="no such control",
+        measure=_times_better,
+        unit="test error of plain decay over that of syre",
+        holds=lambda values: bool(((values - 1).abs() < 0.05).all()),
+        comment="The share of exact zeros alone would have shown a success.",
+        presets=("quick-generic",),
+    ),
 )

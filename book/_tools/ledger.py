@@ -1,0 +1,172 @@
+"""Write the page "paper against this book" from `results/`: `python ledger.py [--check]`.
+
+For each experiment: what the paper claims, what the recorded runs measured, and what follows. Every
+number comes from a file in `results/`, and every verdict from the rule that stands beside the claim
+in the experiment's module. With --check nothing is written; the exit status says whether the page
+is what the files say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import chapters
+from syre_helpers import experiments
+
+RESULTS = chapters.ROOT / "results"
+PAGE = chapters.BOOK / "reference" / "paper-against-book.md"
+# Where each experiment is told, in the order of the page.
+CHAPTERS = {
+    "dead_neurons": "practice/dead-neurons",
+}
+PREAMBLE = """\
+# Paper against this book
+
+What does the paper report, what did we find, and what follows from it? Each row is one claim:
+of the paper, or of a control that the paper does not have. *Quick* runs are those of the
+chapters, on small data. *Recorded* runs are longer; each names its data. Numbers are means over
+seeds ± one standard deviation. The two kinds are never mixed.
+
+A verdict is a rule that was fixed in the experiment's module, applied to the numbers of every
+seed: **reproduced**, **partly**, or **not**. Where the paper's own preset has not been run, we
+say so, with the command that runs it.
+
+This page is made from the files in `results/`, each of which lies beside its provenance:
+settings, seeds, versions, device, date, time, and command. `make ledger` writes it anew.
+"""
+
+
+def main() -> int:
+    """Read the command line; write or check."""
+    parser = argparse.ArgumentParser(description="Write the ledger.")
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    options = parser.parse_args()
+    text = page()
+    if options.check:
+        if PAGE.exists() and PAGE.read_text() == text:
+            return 0
+        print("The ledger is not what results/ says: run `make ledger`.")
+        return 1
+    chapters.write(PAGE, text)
+    print(f"written: {PAGE}")
+    return 0
+
+
+def page() -> str:
+    """Return the whole page."""
+    sections, rows = [], []
+    for name, chapter in CHAPTERS.items():
+        module = experiments.load(name)
+        runs = records(name)
+        judged = [judge(claim, runs) for claim in module.CLAIMS]
+        rows.append(summary(name, chapter, runs, judged))
+        sections.append(section(name, module, runs, judged))
+    overview = [
+        "| experiment | reproduced | partly | not | recorded on | paper's own preset |",
+        "| --- | ---: | ---: | ---: | --- | --- |",
+        *rows,
+    ]
+    return "\n".join([PREAMBLE, *overview, "", *sections])
+
+
+def records(name: str) -> dict[str, experiments.Record]:
+    """Return an experiment's recorded runs by preset, the quick ones first."""
+    files = sorted(RESULTS.glob(f"{name}-*.csv"))
+    found = {
+        f.stem.removeprefix(f"{name}-"): experiments.read_record(f)
+        for f in files
+    }
+    order = sorted(found, key=lambda p: (not p.startswith("quick"), p))
+    return {preset: found[preset] for preset in order}
+
+
+def judge(
+    claim: Any, runs: dict[str, experiments.Record]
+) -> list[tuple[str, str, str]]:
+    """Return (preset, numbers, verdict) for each run that the claim is about."""
+    found = []
+    for preset, record in runs.items():
+        if not claim.is_about(preset):
+            continue
+        values = claim.values(record.table)
+        number = (
+            f"{values.mean():.3g} ± {values.std():.2g}, {len(values)} seeds"
+        )
+        found.append((preset, number, claim.verdict(values)))
+    return found
+
+
+def overall(judged: list[tuple[str, str, str]]) -> str:
+    """Return one verdict for a claim: that of all runs, or "partly" where they differ."""
+    verdicts = {verdict for *_, verdict in judged}
+    if not verdicts:
+        return "not run"
+    return verdicts.pop() if len(verdicts) == 1 else "partly"
+
+
+def summary(
+    name: str,
+    chapter: str,
+    runs: dict[str, experiments.Record],
+    judged: list[list[tuple[str, str, str]]],
+) -> str:
+    """Return an experiment's row in the first table."""
+    counts = Counter(overall(j) for j in judged)
+    numbers = " | ".join(
+        str(counts[v]) for v in ("reproduced", "partly", "not")
+    )
+    longer = [r for p, r in runs.items() if not p.startswith("quick")]
+    data = ", ".join(sorted({data_of(r) for r in longer})) or "—"
+    ran = "run" if "paper" in runs else "not run"
+    title = name.replace("_", " ")
+    return f"| [{title}](../{chapter}.ipynb) | {numbers} | {data} | {ran} |"
+
+
+def data_of(record: experiments.Record) -> str:
+    """Return the name of the data that a run used."""
+    return str(record.provenance.get("data", {}).get("name", "generated"))
+
+
+def section(
+    name: str,
+    module: Any,
+    runs: dict[str, experiments.Record],
+    judged: list[list[tuple[str, str, str]]],
+) -> str:
+    """Return an experiment's claims, one after the other, and where the numbers are from."""
+    title = name.replace("_", " ").capitalize()
+    lines = [f"## {title}", ""]
+    for claim, found in zip(module.CLAIMS, judged, strict=True):
+        lines += [f"**{claim.text}** {claim.comment}", ""]
+        lines += [
+            f"| | {claim.unit} | verdict |",
+            "| --- | --- | --- |",
+            f"| paper | {claim.paper} | |",
+            *(f"| {preset} | {n} | {v} |" for preset, n, v in found),
+            "",
+        ]
+    lines += [source(name, preset, record) for preset, record in runs.items()]
+    missing = [p for p in module.PRESETS if p not in runs]
+    lines += [
+        f"- *{preset}*: not run. `python -m syre_helpers run {name} --preset {preset}`"
+        for preset in missing
+    ]
+    return "\n".join([*lines, ""])
+
+
+def source(name: str, preset: str, record: experiments.Record) -> str:
+    """Return the line that says where a run's numbers come from."""
+    facts = record.provenance
+    file = Path("results") / f"{name}-{preset}.csv"
+    return (
+        f"- *{preset}*: {data_of(record)}; {facts['config']['seeds']} seeds; {facts['device']}; "
+        f"{facts['seconds'] / 60:.1f} minutes; {facts['date']}; `{file}`"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""The page "paper against this book" says what the files in results/ say, and no more."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+
+import chapters
+import ledger
+from syre_helpers import experiments
+from syre_helpers.experiments import Record
+from syre_helpers.experiments._claims import Claim
+
+RECORDS = sorted(f for f in ledger.RESULTS.glob("*.csv") if f.stem != "step_cost")
+
+
+def claim(holds, presets=None):
+    return Claim("A.", "1", lambda last: last["x"]["syre"], "x", holds, "C.", presets)
+
+
+def run(*values, preset="quick"):
+    table = pd.DataFrame({"arm": "syre", "seed": range(len(values)), "step": 5, "x": values})
+    early = table.assign(step=0, x=-1.0)
+    facts = {"config": {"seeds": len(values)}, "device": "cpu", "seconds": 6.0, "date": "a day"}
+    return {preset: Record(pd.concat([early, table]), facts)}
+
+
+def test_the_page_and_the_files_agree():
+    assert ledger.PAGE.read_text() == ledger.page(), "run `make ledger`"
+
+
+def test_every_experiment_is_on_the_page_and_has_a_quick_record():
+    assert set(ledger.CHAPTERS) <= set(experiments.names())
+    for name, chapter in ledger.CHAPTERS.items():
+        assert (chapters.BOOK / f"{chapter}.ipynb").exists()
+        assert "quick" in ledger.records(name), f"record the quick preset of {name}"
+
+
+@pytest.mark.parametrize("file", RECORDS, ids=lambda f: f.stem)
+def test_records_were_made_with_the_settings_that_the_presets_still_have(file):
+    record = experiments.read_record(file)
+    name, preset = record.provenance["experiment"], record.provenance["preset"]
+    assert file.stem == f"{name}-{preset}"
+    now = dataclasses.asdict(experiments.load(name).PRESETS[preset])
+    was = record.provenance["config"]
+    now.pop("device")
+    was.pop("device")
+    assert was == {k: list(v) if isinstance(v, tuple) else v for k, v in now.items()}
+    assert record.table.seed.nunique() == was["seeds"] >= 8
+    assert record.provenance["command"].startswith("python -m syre_helpers run")
+
+
+def test_verdicts_come_from_the_numbers():
+    rule = claim(lambda v: None if v.mean() > 2 else bool((v > 1).all()))
+    for values, verdict in (((1.5, 2.0), "reproduced"), ((0.5, 2.0), "not"), ((3, 3), "partly")):
+        ((preset, number, found),) = ledger.judge(rule, run(*values))
+        assert (preset, found) == ("quick", verdict)
+        assert number.startswith(f"{sum(values) / 2:.3g} ± ")
+        assert number.endswith("2 seeds")
+
+
+def test_runs_that_differ_are_a_partial_success_and_no_run_is_no_verdict():
+    rule = claim(lambda v: bool((v > 1).all()))
+    both = run(2.0, 2.0) | run(0.0, 2.0, preset="paper")
+    assert ledger.overall(ledger.judge(rule, both)) == "partly"
+    assert ledger.overall(ledger.judge(rule, {})) == "not run"
+    other = claim(lambda v: True, presets=("quick-other",))
+    assert ledger.judge(other, both) == []
+
+
+def test_missing_numbers_are_no_result():
+    with pytest.raises(ValueError, match="measures"):
+        ledger.judge(claim(lambda v: True), run(1.0, float("nan")))
+    with pytest.raises(KeyError):
+        ledger.judge(claim(lambda v: True), {"quick": Record(pd.DataFrame(
+            {"arm": ["vanilla"], "seed": [0], "step": [1], "x": [1.0]}), {})})  # fmt: skip
