@@ -2,8 +2,10 @@
 
 from .factors import MatrixFactorisation, ProductRegression, SymmetricFactorisation
 from .networks import ACTIVATIONS, conv_net, linear_autoencoder, mlp
+from .resnet import resnet18
 from .smaller import merge_units, without_units
 from .starts import kill_units, tie_units
+from .vit import vit
 
 __all__ = [
     "ACTIVATIONS",
@@ -15,6 +17,8 @@ __all__ = [
     "linear_autoencoder",
     "merge_units",
     "mlp",
+    "resnet18",
     "tie_units",
+    "vit",
     "without_units",
 ]
