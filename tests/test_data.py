@@ -21,6 +21,7 @@ from sklearn.datasets import load_digits
 from syre_helpers import data
 from syre_helpers.data import files, images
 from syre_helpers.data.idx import FormatError, read_idx
+from syre_helpers.data.origin import origin
 
 MAKERS = {
     "digits": data.digits,
@@ -435,3 +436,15 @@ def test_real_mnist():
     assert split.x_train.mean().abs() < 1e-3
     assert split.x_train.std().item() == pytest.approx(1, abs=1e-3)
     assert split.y_train[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+
+
+def test_records_name_their_data_and_its_checksums():
+    names = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "cifar10_jpeg")
+    found = {loader: origin(loader) for loader in names}
+    assert len({facts["name"] for facts in found.values()}) == len(names)
+    for loader, facts in found.items():
+        assert hasattr(data, loader)
+        assert len(facts) == 2, "a name and what identifies the content"
+    train = found["mnist"]["md5 of unpacked files"]["train-images-idx3-ubyte.gz"]
+    assert train == "6bbc9ace898e44ae57da46a324031adb"
+    assert found["cifar10_jpeg"]["name"] == "CIFAR-10 (JPEG)"

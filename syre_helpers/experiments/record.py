@@ -16,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.origin import origin
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -31,7 +33,8 @@ class Record:
     table : pandas.DataFrame
         Tidy results.
     provenance : dict
-        Experiment, preset, configuration, device, versions, date, wall time, peak memory, command.
+        Experiment, preset, configuration, data with checksums, device, versions, date, wall time,
+        peak memory, command.
     """
 
     table: pd.DataFrame
@@ -77,6 +80,7 @@ def run_recorded(
             "experiment": experiment,
             "preset": preset,
             "config": dataclasses.asdict(config),
+            "data": origin(getattr(config, "data", "generated")),
             "device": _device(getattr(config, "device", "cpu")),
             "versions": {"python": platform.python_version()}
             | {package: metadata.version(package) for package in _PACKAGES},
