@@ -187,6 +187,20 @@ def test_workflows_pin_actions_by_commit_and_ask_for_little():
         assert all(set(g) <= {"pages", "id-token"} for g in granted)
 
 
+def test_reports_of_readers_come_by_a_form():
+    folder = ROOT / ".github" / "ISSUE_TEMPLATE"
+    assert yaml.safe_load((folder / "config.yml").read_text())["blank_issues_enabled"] is False
+    forms = [yaml.safe_load(f.read_text()) for f in folder.glob("*.yml") if f.stem != "config"]
+    assert len(forms) == 2
+    for form in forms:
+        asked = {part["id"] for part in form["body"]}
+        assert {"happened", "environment"} <= asked
+        assert form["name"]
+        assert form["description"]
+    page = next(f for f in forms if f["labels"] == ["book"])
+    assert {"chapter", "where"} <= {part["id"] for part in page["body"]}
+
+
 def test_every_target_of_the_makefile_is_documented():
     text = (ROOT / "Makefile").read_text()
     (phony,) = re.findall(r"^\.PHONY: (.+)$", text, flags=re.MULTILINE)
