@@ -1,0 +1,189 @@
+"""The linear VAE: its exact loss and closed-form optimum, and what the experiment must show."""
+
+import pandas as pd
+import pytest
+import torch
+from torch.func import functional_call
+
+import syre_helpers as sh
+from syre_helpers import data as datasets
+from syre_helpers import experiments
+from syre_helpers.experiments import _vae, linear_vae, record
+from syre_helpers.removal import arms
+from syre_helpers.training import many
+
+VARIANCES = torch.tensor([6.0, 3.0, 1.5, 0.4, 0.2], dtype=torch.float64)
+
+
+def points():
+    normal = torch.randn(5, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    directions = torch.linalg.qr(normal).Q
+    return (5 * VARIANCES).sqrt()[:, None] * directions.T, directions
+
+
+def best_parameters(latents, beta):
+    """Return the optimum that the page derives: principal directions, shrunk."""
+    x, directions = points()
+    top = VARIANCES[:latents]
+    size = (top - beta).clamp_min(0).sqrt()
+    return x, {
+        "encoder": (size / top.clamp_min(beta))[:, None] * directions[:, :latents].T,
+        "decoder": directions[:, :latents] * size,
+        "log_variance": (beta / top).clamp_max(1).log(),
+        "beta": torch.tensor(beta, dtype=torch.float64),
+    }
+
+
+def model(kind=linear_vae.LinearVAE, dead=0):
+    torch.manual_seed(0)
+    return kind(5, 3, dead).double()
+
+
+@pytest.mark.parametrize("beta", [0.1, 1.0, 2.0, 10.0])
+def test_the_oracle_is_attained_and_stationary(beta):
+    x, params = best_parameters(3, beta)
+    error, kl = linear_vae.losses(params, x)
+    assert (error.mean().item(), kl.mean().item()) == pytest.approx(
+        linear_vae.oracle(VARIANCES, 3, beta)
+    )
+
+    def loss(p):
+        error, kl = linear_vae.losses(p, x)
+        return (error / 2 + beta * kl).mean()
+
+    gradient = torch.func.grad(loss)(params)
+    assert max(g.abs().max() for g in gradient.values()) < 1e-12
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        near = {
+            n: p + 0.1 * torch.randn(p.shape, generator=generator, dtype=p.dtype)
+            for n, p in params.items()
+        }
+        assert loss(near) > loss(params)
+
+
+def test_the_exact_loss_is_the_mean_of_the_sampled_one():
+    x, _ = points()
+    exact, sampled = model(), model(linear_vae.SampledLinearVAE)
+    noise = torch.randn(40_000, 3, generator=torch.Generator().manual_seed(1), dtype=x.dtype)
+    with torch.no_grad():
+        for one in x:
+            many_times = torch.cat([one.expand(len(noise), 5), noise], 1)
+            values = sampled(many_times)
+            error = values.std() / len(noise) ** 0.5
+            assert (values.mean() - exact(one[None])[0]).abs() < 4 * error
+
+
+def test_a_sign_changes_the_sampled_loss_and_not_the_exact_one():
+    x, _ = points()
+
+    def flip(p):
+        sign = torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64)
+        factors = {"encoder": sign[:, None], "decoder": sign}
+        return {n: q * factors.get(n, 1.0) for n, q in p.items()}
+
+    reflection = sh.Reflection(flip)
+    noise = torch.randn(5, 3, generator=torch.Generator().manual_seed(1), dtype=x.dtype)
+    exact, sampled = model(), model(linear_vae.SampledLinearVAE)
+    params = {n: p.detach() for n, p in exact.named_parameters()}
+    assert reflection.violation(lambda p: functional_call(exact, p, (x,)).mean(), params) < 1e-12
+    both = torch.cat([x, noise], 1)
+    assert (
+        reflection.violation(lambda p: functional_call(sampled, p, (both,)).mean(), params) > 0.01
+    )
+    dead = dict(params, **linear_vae.symmetrise(params, 2))
+    assert (dead["encoder"][1:] == 0).all()
+    assert (dead["decoder"][:, 1:] == 0).all()
+    assert torch.equal(dead["encoder"][0], params["encoder"][0])
+
+
+def test_beta_is_never_trained_and_the_decoder_never_pulled():
+    params = {n: p.detach().clone() for n, p in model().named_parameters()}
+    arm = arms.syre(0.5, 0.1)
+    only = _vae.with_beta(arm, 4.0, lambda name: name == "encoder", named=True)
+    assert only.name == "syre, beta 4"
+    started = only.start(params, 0)
+    assert started["beta"] == 4
+    assert torch.equal(started["encoder"], params["encoder"])
+    pull, whole = only.pull(params, 0, 0), arm.pull(params, 0, 0)
+    for name, p in started.items():
+        gradient = torch.ones_like(p)
+        wanted = gradient
+        if name == "beta":
+            wanted = torch.zeros_like(p)
+        elif name == "encoder":
+            wanted = whole.coupled(name, p, gradient)
+        assert torch.equal(pull.coupled(name, p, gradient), wanted), name
+    fixed = _vae.with_beta(arms.weight_fix(1.0), 1.0, lambda name: name == "encoder")
+    assert torch.equal(fixed.start(params, 0)["decoder"], params["decoder"])
+    assert not torch.equal(fixed.start(params, 0)["encoder"], params["encoder"])
+    assert set(fixed.pull(params, 0, 0).mask) == {"encoder", "beta"}
+
+
+@pytest.fixture(scope="module")
+def quick():
+    table = experiments.run("linear_vae")
+    return table[table.step == table.step.max()].set_index(["arm", "seed"])
+
+
+def test_syre_reaches_the_oracle_and_plain_decay_stays_collapsed(quick):
+    for arm in ("syre 0.001", "syre 0.01", "syre 0.1"):
+        assert ((quick.excess[arm] - 1).abs() < 0.01).all(), arm
+        assert (quick.active[arm] == 8).all()
+    for arm in ("vanilla", "plain decay", "D only", "symmetric bias", "bias added after"):
+        assert (quick.excess[arm] > 2).all(), arm
+        assert (quick.active[arm] == 4).all()
+
+
+def test_the_collapsed_end_is_the_optimum_with_half_of_the_latents(quick):
+    config = linear_vae.PRESETS["quick"]
+    _, variances = linear_vae.data(config)
+    error, kl = linear_vae.oracle(variances, config.latents - config.dead, config.beta)
+    assert quick.reconstruction["vanilla"].to_numpy() == pytest.approx(error, rel=1e-3)
+    assert quick.kl["vanilla"].to_numpy() == pytest.approx(kl, rel=0.01)
+
+
+def test_controls_leave_too_and_so_does_sampling(quick):
+    assert ((quick.excess["perturbed once"] - 1).abs() < 0.01).all()
+    for arm in ("vanilla, sampled", "plain decay, sampled"):
+        assert (quick.excess[arm] < 1.2).all()
+        assert (quick.active[arm] == 8).all()
+
+
+def test_claims_hold(quick):
+    table = quick.reset_index().assign(step=1)
+    for claim in linear_vae.CLAIMS:
+        assert claim.verdict(claim.values(table)) == "reproduced", claim.text
+
+
+def test_from_a_generic_start_all_agree():
+    table = experiments.run("linear_vae", "quick-generic", steps=400)
+    last = table[table.step == 400].groupby("arm").excess.mean()
+    free = last.drop(["W-fix 10%", "W-fix 30%", "vanilla, sampled", "plain decay, sampled"])
+    assert (free - 1).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("preset", ["mnist", "paper"])
+def test_image_presets_go_on_after_an_interruption(preset, tmp_path, monkeypatch):
+    """On small images of the right form, with a short schedule."""
+    x = 3 * torch.rand(300, 784, generator=torch.Generator().manual_seed(0)) - 0.5
+    split = datasets.DataSplit(x, torch.zeros(300).long(), x[:50], torch.zeros(50).long())
+    name = {"mnist": "mnist", "paper": "fashion_mnist"}[preset]
+    monkeypatch.setattr(datasets, name, lambda: split)
+    config = experiments.configure(linear_vae, preset, steps=20, seeds=2, d=16)
+    whole = linear_vae.run(config)
+    calls = []
+    apply = many._apply
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 31:  # in the second of the two fits
+            raise KeyboardInterrupt
+        apply(*arguments)
+
+    monkeypatch.setattr(many, "_apply", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        record.run_recorded("linear_vae", preset, config, linear_vae.run, tmp_path)
+    resumed = record.run_recorded("linear_vae", preset, config, linear_vae.run, tmp_path)
+    assert len(calls) - 31 == 10
+    pd.testing.assert_frame_equal(whole, resumed.table, check_exact=True)
