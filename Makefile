@@ -77,9 +77,10 @@ bench: $(READY)  ## run the programs in benchmarks/, each prints a table
 ledger: $(READY)  ## write the page that sets the paper against this book, from results/
 	@$(BIN)/python $(TOOLS)/ledger.py
 
-picture: $(READY)  ## take the README's picture from the executed chapter
+picture: $(READY)  ## make the pictures of the README and of the landing page
 	@$(BIN)/python $(TOOLS)/execute.py remedy/syre
 	@$(BIN)/python $(TOOLS)/overview.py
+	@$(BIN)/python $(TOOLS)/landing.py
 
 links: $(READY)  ## write the repository's address everywhere (URL=… to change it first)
 	@$(BIN)/python $(TOOLS)/links.py $(if $(URL),--set $(URL),)

@@ -15,6 +15,7 @@ import assemble
 import chapters
 import environment
 import execute
+import landing
 import links
 import repeat
 import tidy_scripts
@@ -375,3 +376,10 @@ def test_a_page_gets_each_script_once_and_none_of_thebe():
     tidy_scripts.tidy(None, "page", "page.html", context, None)
     assert context["script_files"] == once
     tidy_scripts.tidy(None, "page", "page.html", {}, None)
+
+
+def test_the_moving_picture_shows_what_its_caption_says():
+    plain, syre = (landing.simulate(sigma) for sigma in landing.ARMS.values())
+    assert (plain[0] - syre[0]).abs().max() == 0, "both start alike"
+    assert (plain[-1].prod(1) - 1).abs().min() > 0.9, "every network under decay is still stuck"
+    assert (syre[-1].prod(1) - 1).abs().max() < 0.5, "every network under syre has left"

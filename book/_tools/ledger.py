@@ -1,14 +1,12 @@
-"""Write the page "paper against this book" from `results/`: `python ledger.py [--check]`.
+"""Write the page "paper against this book" from `results/`: `python ledger.py`.
 
 For each experiment: what the paper claims, what the recorded runs measured, and what follows. Every
 number comes from a file in `results/`, and every verdict from the rule that stands beside the claim
-in the experiment's module. With --check nothing is written; the exit status says whether the page
-is what the files say.
+in the experiment's module.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import chapters
 from syre_helpers import experiments
 
+NO_CONTROL = "no such control"
 RESULTS = chapters.ROOT / "results"
 PAGE = chapters.BOOK / "reference" / "paper-against-book.md"
 # Where each experiment is told, in the order of the page.
@@ -32,7 +31,8 @@ chapters, on small data. *Recorded* runs are longer; each names its data. Number
 seeds ± one standard deviation. The two kinds are never mixed.
 
 A verdict is a rule that was fixed in the experiment's module, applied to the numbers of every
-seed: **reproduced**, **partly**, or **not**. Where the paper's own preset has not been run, we
+seed: **reproduced**, **partly**, or **not**. A control that the paper does not have **holds** or
+**does not hold**. Where the paper's own preset has not been run, we
 say so, with the command that runs it.
 
 This page is made from the files in `results/`, each of which lies beside its provenance:
@@ -41,17 +41,8 @@ settings, seeds, versions, device, date, time, and command. `make ledger` writes
 
 
 def main() -> int:
-    """Read the command line; write or check."""
-    parser = argparse.ArgumentParser(description="Write the ledger.")
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    options = parser.parse_args()
-    text = page()
-    if options.check:
-        if PAGE.exists() and PAGE.read_text() == text:
-            return 0
-        print("The ledger is not what results/ says: run `make ledger`.")
-        return 1
-    chapters.write(PAGE, text)
+    """Write the page."""
+    chapters.write(PAGE, page())
     print(f"written: {PAGE}")
     return 0
 
@@ -63,11 +54,11 @@ def page() -> str:
         module = experiments.load(name)
         runs = records(name)
         judged = [judge(claim, runs) for claim in module.CLAIMS]
-        rows.append(summary(name, chapter, runs, judged))
+        rows.append(summary(name, chapter, module, runs, judged))
         sections.append(section(name, module, runs, judged))
     overview = [
-        "| experiment | reproduced | partly | not | recorded on | paper's own preset |",
-        "| --- | ---: | ---: | ---: | --- | --- |",
+        "| experiment | reproduced | partly | not | controls held | recorded on | paper's preset |",
+        "| --- | ---: | ---: | ---: | ---: | --- | --- |",
         *rows,
     ]
     return "\n".join([PREAMBLE, *overview, "", *sections])
@@ -100,6 +91,18 @@ def judge(
     return found
 
 
+def plain(number: float, digits: int) -> str:
+    """Return a number with so many digits, and without an exponent where it is large."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.{digits}g}"
+
+
+def said(claim: Any, verdict: str) -> str:
+    """Return a verdict in the words for a claim of the paper, or for one that it does not make."""
+    if claim.paper != NO_CONTROL:
+        return verdict
+    return {"reproduced": "holds", "not": "does not hold"}.get(verdict, verdict)
+
+
 def overall(judged: list[tuple[str, str, str]]) -> str:
     """Return one verdict for a claim: that of all runs, or "partly" where they differ."""
     verdicts = {verdict for *_, verdict in judged}
@@ -111,13 +114,17 @@ def overall(judged: list[tuple[str, str, str]]) -> str:
 def summary(
     name: str,
     chapter: str,
+    module: Any,
     runs: dict[str, experiments.Record],
     judged: list[list[tuple[str, str, str]]],
 ) -> str:
     """Return an experiment's row in the first table."""
-    counts = Counter(overall(j) for j in judged)
+    words = [
+        said(c, overall(j)) for c, j in zip(module.CLAIMS, judged, strict=True)
+    ]
+    counts = Counter(words)
     numbers = " | ".join(
-        str(counts[v]) for v in ("reproduced", "partly", "not")
+        str(counts[word]) for word in ("reproduced", "partly", "not", "holds")
     )
     longer = [r for p, r in runs.items() if not p.startswith("quick")]
     data = ", ".join(sorted({data_of(r) for r in longer})) or "—"
@@ -146,7 +153,10 @@ def section(
             f"| | {claim.unit} | verdict |",
             "| --- | --- | --- |",
             f"| paper | {claim.paper} | |",
-            *(f"| {preset} | {n} | {v} |" for preset, n, v in found),
+            *(
+                f"| {preset} | {n} | {said(claim, v)} |"
+                for preset, n, v in found
+            ),
             "",
         ]
     lines += [source(name, preset, record) for preset, record in runs.items()]
