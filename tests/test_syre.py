@@ -315,8 +315,10 @@ def test_changing_the_seed_on_resume_changes_an_attached_pull():
     syre.attach(optimizer, model)
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
-    for seed in (0, 5):
-        syre.load_state_dict(syre.state_dict() | {"seed": seed})
+    syre.load_state_dict(syre.state_dict())
+    for seed in (3, 5):
+        with pytest.warns(sh.SyreWarning, match=f"the state has seed={seed}, this"):
+            syre.load_state_dict(syre.state_dict() | {"seed": seed})
         optimizer.step()  # lr * weight_decay = 1 lands on theta_0
         expected = sh.Syre(1.0, sigma_0=1.0, seed=seed).bias("2.weight", model[2].weight)
         assert torch.allclose(model[2].weight, expected)

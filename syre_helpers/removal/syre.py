@@ -91,6 +91,7 @@ class Syre:
         seed: int = 0,
     ) -> None:
         self._configure(weight_decay, sigma_ratio, sigma_0, sigma_D, seed)
+        self._attached = False
         self._scales: dict[str, float] = {}
         # theta_0 and D - 1 as attach and penalty use them at every step, by kind, name and format.
         self._fixed: dict[tuple[object, ...], Tensor] = {}
@@ -247,7 +248,9 @@ class Syre:
         """
         named = named_parameters(model)
         self._learn_scales(named)
-        return Attachment(self, optimizer, _chosen(named, where))
+        handle = Attachment(self, optimizer, _chosen(named, where))
+        self._attached = True
+        return handle
 
     def parametrize(self, model: nn.Module, *, where: Where | None = None) -> nn.Module:
         r"""Let the model compute with ``theta + theta_0``: the paper's form.
@@ -375,6 +378,11 @@ class Syre:
         ------
         ValueError
             If keys are missing or unknown. Nothing is changed then.
+
+        Warns
+        -----
+        SyreWarning
+            If the remedy is attached already, with other settings: those of the state win.
         """
         expected = set(self.state_dict())
         if set(state) != expected:
@@ -383,7 +391,17 @@ class Syre:
                 "Syre.state_dict() returned"
             )
         settings = {key: state[key] for key in expected - {"scales"}}
+        before = {key: getattr(self, key) for key in sorted(settings)}
         self._configure(**settings)
+        other = [key for key, value in before.items() if getattr(self, key) != value]
+        if self._attached and other:
+            warnings.warn(
+                f"the state has {', '.join(f'{key}={settings[key]!r}' for key in other)}, this "
+                f"remedy was attached with {', '.join(f'{key}={before[key]!r}' for key in other)}; "
+                "from its next step on the pull is that of the state",
+                SyreWarning,
+                stacklevel=2,
+            )
         self._scales = {str(name): float(scale) for name, scale in state["scales"].items()}
         self._fixed.clear()
 
