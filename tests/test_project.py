@@ -73,6 +73,20 @@ def test_all_names_every_extra():
     assert everything.extras == set(extras)
 
 
+def test_a_chapter_that_needs_an_extra_is_built_and_tested_with_it():
+    extras = PROJECT["optional-dependencies"]
+    assert set(links.EXTRAS) < set(extras)
+
+    def names(extra):
+        return {Requirement(text).name for text in extras[extra]}
+
+    for file in NOTEBOOKS:
+        extra = nbformat.read(file, as_version=4).metadata["syre"].get("extras", "")
+        if extra:
+            assert links.EXTRAS[extra].replace("_", "-") in names("book"), file
+            assert names(extra) <= names("test"), file
+
+
 def test_jupyter_book_stays_below_two():
     assert str(pins()["jupyter-book"].specifier).startswith("==1.")
 
@@ -170,7 +184,8 @@ def test_notebook_begins_with_its_title_and_the_setup_cell(file):
     assert re.match(r"# \S.*\n\n\S", first.source), "a title and a paragraph"
     setup = next(cell for cell in notebook.cells if cell.cell_type == "code")
     assert setup is notebook.cells[1]
-    assert setup.source == links.setup_cell(chapters.address())
+    extra = notebook.metadata["syre"].get("extras", "")
+    assert setup.source == links.setup_cell(chapters.address(), extra)
     assert setup.metadata["tags"] == [links.SETUP_TAG]
 
 

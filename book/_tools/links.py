@@ -21,12 +21,23 @@ COLAB = "https://colab.research.google.com/github"
 SETUP_TAG = "remove-cell"
 
 
-def setup_cell(url: str) -> str:
-    """Return the text of the first code cell of every notebook."""
+# The module by which a notebook sees whether an extra of the package is there.
+EXTRAS = {"rl": "stable_baselines3", "train": "accelerate", "vision": "kornia"}
+
+
+def setup_cell(url: str, extra: str = "") -> str:
+    """Return the text of the first code cell of a notebook, which may need an extra."""
+    if not extra:
+        return (
+            "import importlib.util\n\n"
+            'if importlib.util.find_spec("syre_helpers") is None:\n'
+            f'    %pip install -q "syre_helpers @ git+{url}"'
+        )
     return (
         "import importlib.util\n\n"
-        'if importlib.util.find_spec("syre_helpers") is None:\n'
-        f'    %pip install -q "syre_helpers @ git+{url}"'
+        f'needed = ["syre_helpers", "{EXTRAS[extra]}"]\n'
+        "if not all(importlib.util.find_spec(name) for name in needed):\n"
+        f'    %pip install -q "syre_helpers[{extra}] @ git+{url}"'
     )
 
 
@@ -107,9 +118,12 @@ def in_notebook(text: str, url: str) -> str:
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if not code or SETUP_TAG not in code[0].metadata.get("tags", []):
         return text
-    if code[0].source == setup_cell(url):
+    wanted = setup_cell(
+        url, notebook.metadata.get("syre", {}).get("extras", "")
+    )
+    if code[0].source == wanted:
         return text
-    code[0].source = setup_cell(url)
+    code[0].source = wanted
     return nbformat.writes(notebook) + "\n"
 
 
