@@ -175,7 +175,7 @@ def test_a_killed_run_goes_on(preset, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_what_the_quick_run_shows():
     table = experiments.run("plasticity")
-    late = table[table.task == 12].set_index(["arm", "seed"]).late
+    late = table[table.task == 10].set_index(["arm", "seed"]).late
     mean = late.groupby("arm").mean()
     assert mean["syre 1"] > 0.85
     assert (late["syre 1"] > late["plain decay"] + 0.1).all()
@@ -183,7 +183,8 @@ def test_what_the_quick_run_shows():
     # The default is too weak here, and what respects the symmetry does nothing.
     assert mean["syre 0.01"] < mean["vanilla"]
     assert mean["symmetric bias"] < 0.5
-    assert abs(mean["pull to start"] - mean["syre 1"]) < 0.1
+    # With a centre of the same size the pull to the start does what syre does.
+    assert abs(mean["pull to start x1.7"] - mean["syre 1"]) < 0.04
 
 
 @pytest.mark.skipif(not TUNED.exists(), reason="the tuned run is not recorded")

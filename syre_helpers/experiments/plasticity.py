@@ -21,7 +21,7 @@ from torch import Tensor
 from .. import data as data_sets
 from ..measures import dead_fraction, effective_rank
 from ..models import mlp
-from ..removal import Arm, arms
+from ..removal import Arm, Pull, arms
 from ..training import fit_many
 from ..training.batches import BatchOrder
 from ._claims import Claim
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Params = Mapping[str, Tensor]
 LATE = 5
 """The score of a run is its mean accuracy over so many tasks at the end."""
+LARGER = 3**0.5
+"""``nn.Linear`` starts at this fraction of the size of syre's bias with a ratio of 1."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Config:
     sigma_ratios: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0)
     tuning_seeds: int = 0
     lrs: tuple[float, float] = (0.02, 0.05)
-    decays: tuple[float, float, float, float] = (0.001, 0.003, 0.01, 0.03)
+    decays: tuple[float, float, float, float] = (0.003, 0.01, 0.03, 0.1)
     vanilla_lrs: tuple[float, ...] = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1)
     seeds: int = 8
     device: str = "cpu"
@@ -93,7 +95,7 @@ class Config:
 
 PRESETS = {
     # Half as wide and with fewer tasks than the tuned run, so that a page can run it.
-    "quick": Config(tasks=12, width=32, weight_decay=0.01, sigma_ratios=(0.01, 0.3, 1.0)),
+    "quick": Config(tasks=10, width=32, weight_decay=0.01, sigma_ratios=(0.01, 0.3, 1.0)),
     "tuned": Config(tuning_seeds=3, seeds=10),
     # The pull is a step of its own: 3 at a learning rate of 0.001 takes 0.3% at a step.
     "tuned-adamw": Config(
@@ -103,7 +105,7 @@ PRESETS = {
         lr=1e-3,
         weight_decay=3.0,
         lrs=(1e-3, 3e-3),
-        decays=(0.1, 0.3, 1.0, 3.0),
+        decays=(0.3, 1.0, 3.0, 10.0),
         vanilla_lrs=(1e-4, 2e-4, 5e-4, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3),
     ),
     "mnist": Config(
@@ -238,6 +240,15 @@ def redo(stream: Stream, tau: float, every: int) -> Arm:
     return Arm("ReDo", event=event, every=every)
 
 
+def pull_to_scaled_start(weight_decay: float, scale: float) -> Arm:
+    """Return decay centred at `scale` times the initial parameters."""
+
+    def pull(params: Params, seed: int, step: int) -> Pull:
+        return Pull(weight_decay, centre={name: scale * p for name, p in params.items()})
+
+    return Arm("pull to start", pull=pull)
+
+
 def all_alike(params: Params) -> Params:
     """Return the nearest parameters in which all the units of a hidden layer are identical."""
     names = list(_layers(params))
@@ -270,6 +281,7 @@ def compared_arms(config: Config, stream: Stream | None = None) -> list[Arm]:
         arms.plain_decay(decay),
         arms.weight_fix(0.1, decay).renamed("W-fix 10%"),
         arms.pull_to_start(decay),
+        pull_to_scaled_start(decay, LARGER).renamed("pull to start x1.7"),
         arms.shrink_and_perturb(0.2, 0.1, every=config.steps),
         redo(stream, 0.1, config.steps),
         *(arms.syre(decay, s).renamed(f"syre {s:g}") for s in config.sigma_ratios),
@@ -298,6 +310,8 @@ class Setting:
 def grid(config: Config, stream: Stream | None = None) -> list[Setting]:
     """Return what the tuning tries: eight settings for every arm.
 
+    The ranges were moved once after a first look, where a rival was best at the edge of its own.
+
     Parameters
     ----------
     config : Config
@@ -307,7 +321,7 @@ def grid(config: Config, stream: Stream | None = None) -> list[Setting]:
     """
     stream = Stream(config) if stream is None else stream
     decays, task = config.decays, config.steps
-    strong = decays[2:]
+    middle = decays[1:3]
     settings = [Setting("vanilla", "", lr, arms.vanilla()) for lr in config.vanilla_lrs]
     for lr in config.lrs:
         settings += [
@@ -315,10 +329,16 @@ def grid(config: Config, stream: Stream | None = None) -> list[Setting]:
         ]
         settings += [
             Setting("W-fix", f"share {s:.0%}, decay {d:g}", lr, arms.weight_fix(s, d))
-            for s, d in product((0.1, 0.3), strong)
+            for s, d in product((0.3, 0.5), middle)
         ]
         settings += [
-            Setting("pull to start", f"decay {d:g}", lr, arms.pull_to_start(d)) for d in decays
+            Setting(
+                "pull to start",
+                f"scale {scale:.2g}, decay {d:g}",
+                lr,
+                pull_to_scaled_start(d, scale),
+            )
+            for scale, d in product((1.0, LARGER), middle)
         ]
         settings += [
             Setting(
@@ -327,7 +347,7 @@ def grid(config: Config, stream: Stream | None = None) -> list[Setting]:
                 lr,
                 arms.shrink_and_perturb(s, p, every=task),
             )
-            for s, p in product((0.1, 0.4), (0.1, 0.3))
+            for s, p in product((0.1, 0.2), (0.2, 0.4))
         ]
         settings += [
             Setting("ReDo", f"tau {tau:g}, every {every}", lr, redo(stream, tau, every))
@@ -335,7 +355,7 @@ def grid(config: Config, stream: Stream | None = None) -> list[Setting]:
         ]
         settings += [
             Setting("syre", f"sigma {s:g}, decay {d:g}", lr, arms.syre(d, s), (d, s))
-            for s, d in product((0.3, 1.0), strong)
+            for s, d in product((0.3, 1.0), middle)
         ]
     return settings
 
@@ -386,7 +406,8 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         return _run_tuned(config, checkpoints)
     stream = Stream(config)
     compared = compared_arms(config, stream)
-    return _train(config, stream, compared, range(config.seeds), config.lr, checkpoints, "run")
+    file = None if checkpoints is None else checkpoints / "run.pt"
+    return train(config, stream, compared, range(config.seeds), checkpoint=file)
 
 
 def _run_tuned(config: Config, checkpoints: Path | None) -> pd.DataFrame:
@@ -424,28 +445,51 @@ def _train_settings(
     for lr in sorted({s.lr for s in settings.values()}):
         keys = {str(key): key for key, s in settings.items() if s.lr == lr}
         alike = [settings[key].arm.renamed(name) for name, key in keys.items()]
-        table = _train(config, stream, alike, seeds, lr, checkpoints, f"{label} lr {lr:g}")
+        file = None if checkpoints is None else checkpoints / f"{label} lr {lr:g}.pt"
+        table = train(config, stream, alike, seeds, lr, file)
         table["arm"] = table.arm.map(keys)
         tables.append(table.assign(lr=lr, setting=table.arm.map(lambda k: settings[k].words)))
     return pd.concat(tables, ignore_index=True)
 
 
-def _train(
+def train(
     config: Config,
     stream: Stream,
     compared: Sequence[Arm],
     seeds: Sequence[int],
-    lr: float,
-    checkpoints: Path | None,
-    file: str,
+    lr: float | None = None,
+    checkpoint: Path | None = None,
 ) -> pd.DataFrame:
+    """Train given arms on a stream of tasks.
+
+    Parameters
+    ----------
+    config : Config
+        The settings; those of the arms and the number of seeds do not count.
+    stream : Stream
+        The tasks.
+    compared : sequence of Arm
+        What to train.
+    seeds : sequence of int
+        A seed sets initial weights and the arms' random numbers, not the tasks.
+    lr : float, optional
+        Default: that of `config`.
+    checkpoint : Path, optional
+        A file to keep the state in, and to go on from.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `run` returns it.
+    """
+    rate = config.lr if lr is None else lr
     pixels = len(stream.permutation)
     widths = [pixels, *[config.width] * config.layers, 10]
 
     def make_optimizer(params: list[Tensor]) -> torch.optim.Optimizer:
         if config.optimizer == "adamw":
-            return torch.optim.AdamW(params, lr=lr, weight_decay=0)
-        return torch.optim.SGD(params, lr=lr, momentum=config.momentum)
+            return torch.optim.AdamW(params, lr=rate, weight_decay=0)
+        return torch.optim.SGD(params, lr=rate, momentum=config.momentum)
 
     def hidden(params: Params) -> list[Tensor]:
         return hidden_layers(params, stream.x_test[:256])
@@ -470,7 +514,7 @@ def _train(
         },
         log_every=config.steps,
         device=config.device,
-        checkpoint=None if checkpoints is None else checkpoints / f"{file}.pt",
+        checkpoint=checkpoint,
         checkpoint_every=config.steps,
     )
     table = table[table.step > 0].reset_index(drop=True)
@@ -553,8 +597,8 @@ CLAIMS = (
         paper="no such control",
         measure=lambda last: _late(last, "pull to start") - _late(last, "syre"),
         unit="accuracy on the last five tasks, minus that of syre",
-        holds=lambda values: _graded(values, -0.01, -0.06),
-        comment="So what counts is a fixed, full-sized, asymmetric centre; syre's is one of many.",
+        holds=lambda values: _graded(values, -0.02, -0.06),
+        comment="If its centre is as large as syre's; so what helps is a full-sized, fixed centre.",
     ),
     Claim(
         text="A bias of the same norm that respects the symmetry does not help.",
