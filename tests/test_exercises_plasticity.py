@@ -39,7 +39,7 @@ def test_the_half_life_is_that_of_sgd(lr, decay, momentum):
                 times.setdefault(level, step)
         p.grad = torch.zeros_like(p)
         optimizer.step()
-    assert times[0.25] - times[0.5] == pytest.approx(half_life(lr, decay, momentum), rel=0.04)
+    assert times[0.25] - times[0.5] == pytest.approx(half_life(lr, decay, momentum), rel=0.06)
 
 
 @pytest.mark.parametrize(

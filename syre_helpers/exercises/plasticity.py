@@ -34,7 +34,7 @@ def check_plasticity_half_life(answer: object) -> Verdict:
         [(0.05, 0.01, 0.9), (0.01, 0.001, 0.9), (0.02, 0.01, 0.5), (0.1, 1e-3, 0.0)],
         what="The number of steps",
         # Exact eigenvalues, whole steps and rounded logarithms are all right.
-        rtol=0.04,
+        rtol=0.06,
         hints=[
             (
                 lambda lr, decay, momentum: math.log(2) / (lr * decay),
@@ -79,9 +79,9 @@ def check_plasticity_dormant(answer: object) -> Verdict:
     >>> check_plasticity_dormant(lambda h, tau: h.mean(0) <= tau)
     Not yet. The score is relative: divide by the layer's mean activity.
     """
-    # Columns: silent; a little; once, strongly; always. The last layer is ten times as large.
+    # Columns: silent; a little; once, strongly; always.
     h = torch.tensor(
-        [[0.0, 0.05, 0.0, 1.0], [0.0, 0.05, 4.0, 1.0], [0.0, 0.0, 0.0, 1.5], [0.0, 0.1, 0.0, 1.5]],
+        [[0.0, 0.08, 0.0, 1.0], [0.0, 0.08, 4.0, 1.0], [0.0, 0.0, 0.0, 1.5], [0.0, 0.16, 0.0, 1.5]],
         dtype=torch.float64,
     )
     edge = torch.tensor([[1.0, 3.0, 8.0], [1.0, 5.0, 0.0]], dtype=torch.float64)
