@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+import chapters
 import syre_helpers as sh
 from syre_helpers import experiments
 from syre_helpers.experiments import compatibility
@@ -195,3 +197,33 @@ def test_each_preset_asks_for_its_own_data(monkeypatch):
         compatibility._load(compatibility.Config(data=loader, n_train=7))
     assert asked == [("cifar10", 7, None), ("cifar10_jpeg", 7, None)]
     assert compatibility.PRESETS["cifar"].data == "cifar10_jpeg"
+
+
+# ---- the page --------------------------------------------------------------------------------
+
+
+def table_of(record):
+    """The differences to plain decay as a Markdown table."""
+    final = last(record.table)
+    lines = ["| | points against plain decay |", "| --- | ---: |"]
+    for arm in record.table.arm.unique():
+        if arm == "plain decay":
+            continue
+        values = compatibility._points(arm)(final)
+        mean, low, high = map(signed, (values.mean(), *compatibility._interval(values)))
+        lines.append(f"| {arm} | {mean} ({low} to {high}) |")
+    return "\n".join(lines)
+
+
+def signed(number):
+    return "0.0" if abs(number) < 0.05 else f"{number:+.1f}".replace("-", "−")
+
+
+def test_the_page_shows_the_recorded_numbers():
+    record = experiments.read_record(chapters.ROOT / "results" / "compatibility-quick.csv")
+    page = nbformat.read(chapters.BOOK / "remedy" / "what-it-costs.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in page.cells if cell.cell_type == "markdown")
+    assert table_of(record) in text
+    assert "python -m syre_helpers run compatibility" in record.provenance["command"]
+    for preset in compatibility.PRESETS:
+        assert preset == "quick" or f"--preset {preset}" in text
