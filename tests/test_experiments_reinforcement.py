@@ -26,24 +26,32 @@ def configure(preset="quick", **changes):
 
 @pytest.fixture(scope="module")
 def quick():
-    table = experiments.run("reinforcement", seeds=8, sigma_ratios=(0.01,))
+    table = experiments.run("reinforcement", pull_to_start=False)
     return table[table.step == table.step.max()].set_index(["arm", "seed"])
 
 
 @pytest.mark.slow
-def test_decay_keeps_what_vanilla_loses_and_the_default_bias_adds_nothing(quick):
-    claims = {claim.text: claim for claim in reinforcement.CLAIMS}
-    assert len(claims) == len(reinforcement.CLAIMS)
-    verdicts = {
-        text: claim.verdict(claim.measure(quick).astype(float)) for text, claim in claims.items()
+def test_decay_keeps_what_vanilla_loses_and_the_weak_bias_adds_nothing(quick):
+    verdicts = {c.text: c.verdict(c.measure(quick).astype(float)) for c in reinforcement.CLAIMS}
+    assert len(verdicts) == len(reinforcement.CLAIMS)
+    found = {text for text, verdict in verdicts.items() if verdict == "reproduced"}
+    assert found >= {
+        "Without decay, PPO loses return as the world keeps changing",
+        "PPO with weak syre earns more than without decay",
+        "PPO with the strongest syre earns more than with plain decay of the same strength",
     }
-    assert verdicts["Without decay, PPO loses return as the world keeps changing"] == "reproduced"
-    assert verdicts["PPO with syre earns more than without"] == "reproduced"
-    versus_decay = "PPO with syre earns more than with plain decay of the same strength"
-    assert verdicts[versus_decay] != "reproduced"
+    assert "With weak syre, the hidden layer keeps its effective rank" not in found
+    assert "PPO with weak syre earns more than with plain decay of the same strength" not in found
     rank = quick["rank"].groupby("arm").mean()
     assert rank["plain decay"] < rank["vanilla"], "the arm that earns more has the lower rank"
-    assert (quick.rank_shifted["plain decay"] > quick["rank"]["plain decay"] + 0.5).all()
+    assert (quick.rank_shifted["plain decay"] > quick["rank"]["plain decay"]).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "above"), [([1.0, 1.1, 0.9], True), ([1.0, -1.0, 0.5], False), ([-1.0, -2.0], False)]
+)
+def test_above_by_two_standard_errors(values, above):
+    assert reinforcement._is_above(pd.Series(values)) is above
 
 
 def test_porter_is_what_it_says():
