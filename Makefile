@@ -25,7 +25,7 @@ SLOW := $(if $(FAST),-m "not slow",)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book strict execute test lint format serve bench ledger picture links lock clean
+.PHONY: help setup book strict execute test lint format serve browse bench ledger picture links lock clean
 
 help:  ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -67,6 +67,9 @@ format: $(READY)  ## let ruff and nbstripout put right what they can
 serve: book  ## build the site and show it on http://localhost:8000 (PORT=… for another)
 	@echo "The book is at http://localhost:$(PORT)/ (stop with Ctrl-C)."
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+browse: $(READY)  ## open the built pages in headless Chromium and look at them (extra: browser)
+	@$(BIN)/python $(TOOLS)/browse.py $(ONLY)
 
 bench: $(READY)  ## run the programs in benchmarks/, each prints a table
 	@set -e; for program in benchmarks/*.py; do \

@@ -383,3 +383,11 @@ def test_the_moving_picture_shows_what_its_caption_says():
     assert (plain[0] - syre[0]).abs().max() == 0, "both start alike"
     assert (plain[-1].prod(1) - 1).abs().min() > 0.9, "every network under decay is still stuck"
     assert (syre[-1].prod(1) - 1).abs().max() < 0.5, "every network under syre has left"
+
+
+def test_an_empty_corner_of_a_table_is_no_heading():
+    html = "<tr><th></th><th>arm</th></tr>"
+    output = nbformat.v4.new_output("display_data", {"text/html": html})
+    assert assemble.readable(output).data["text/html"] == "<tr><td></td><th>arm</th></tr>"
+    stream = nbformat.v4.new_output("stream", text="<th></th>")
+    assert assemble.readable(stream).text == "<th></th>"

@@ -76,10 +76,18 @@ def merge(
     ours = [cell for cell in notebook.cells if cell.cell_type == "code"]
     theirs = [cell for cell in executed.cells if cell.cell_type == "code"]
     for cell, done in zip(ours, theirs, strict=True):
-        cell.outputs = done.outputs
+        cell.outputs = [readable(output) for output in done.outputs]
         cell.execution_count = done.execution_count
     if "widgets" in executed.metadata:
         notebook.metadata["widgets"] = executed.metadata["widgets"]
+
+
+def readable(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Mend the tables of pandas: an empty corner is no heading to a screen reader."""
+    data = output.get("data", {})
+    if "text/html" in data:
+        data["text/html"] = data["text/html"].replace("<th></th>", "<td></td>")
+    return output
 
 
 def banner(

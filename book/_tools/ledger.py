@@ -150,7 +150,7 @@ def section(
     for claim, found in zip(module.CLAIMS, judged, strict=True):
         lines += [f"**{claim.text}** {claim.comment}", ""]
         lines += [
-            f"| | {claim.unit} | verdict |",
+            f"| run | {claim.unit} | verdict |",
             "| --- | --- | --- |",
             f"| paper | {claim.paper} | |",
             *(

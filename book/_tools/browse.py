@@ -1,0 +1,236 @@
+"""Open every built page in headless Chromium and look at what a reader would meet.
+
+`python browse.py [trap/permutation ...]` prints a line a page and returns 1 when something is
+wrong: a request to another host, an error in the console, a slider that does not change its
+picture (by mouse or by keyboard), an image without words, a page wider than a phone, a page that is
+too heavy, a link that leads nowhere inside the book, or, in light or dark mode, a violation of
+axe-core's rules that is not in the baseline (what the theme itself does wrong).
+
+Chromium is found on the PATH, or as $CHROMIUM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import shutil
+import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urldefrag, urljoin, urlparse
+
+import chapters
+
+BASELINE = Path(__file__).with_name("axe_baseline.json")
+# What a page may weigh beyond the files that all pages share.
+HEAVIEST = 1_500_000
+PHONE = {"width": 390, "height": 844}
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+MOVE = """(input, value) => {
+  input.value = value; input.dispatchEvent(new Event('input', {bubbles: true}));
+}"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves the site without a line for every request."""
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+def main() -> int:
+    """Read the command line, open the pages, and say what was found."""
+    parser = argparse.ArgumentParser(description="Look at the built pages.")
+    parser.add_argument("names", nargs="*", help="pages; all when left out")
+    options = parser.parse_args()
+    pages = sorted(
+        str(f.relative_to(chapters.HTML))
+        for f in (chapters.HTML / "book").rglob("*.html")
+    )
+    wanted = [
+        p
+        for p in pages
+        if not options.names or any(n in p for n in options.names)
+    ]
+    if not wanted:
+        print("No page is there: `make book` first.")
+        return 1
+    from playwright.sync_api import sync_playwright
+
+    server = serve(chapters.HTML)
+    site = f"http://localhost:{server.server_address[1]}/"
+    wrong = 0
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
+        for page in wanted:
+            problems, facts = look(browser, site, page)
+            wrong += bool(problems)
+            print(f"{page}: {facts}", *problems, sep="\n    ", flush=True)
+        browser.close()
+    server.shutdown()
+    print(f"{len(wanted) - wrong} of {len(wanted)} pages are as they should be")
+    return 1 if wrong else 0
+
+
+def chromium() -> str:
+    """Return where the browser is."""
+    names = (os.environ.get("CHROMIUM", ""), "chromium", "google-chrome")
+    found = next(filter(None, map(shutil.which, filter(None, names))), None)
+    if found is None:
+        sys.exit("No Chromium was found: install it, or name it in $CHROMIUM.")
+    return found
+
+
+def serve(folder: Path) -> ThreadingHTTPServer:
+    """Serve a folder on a free port of this machine."""
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = ThreadingHTTPServer(("localhost", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def look(browser: Any, site: str, page: str) -> tuple[list[str], str]:
+    """Return what is wrong with a page, and facts about it."""
+    problems: list[str] = []
+    weight = 0
+
+    def count(response: Any) -> None:
+        nonlocal weight
+        if "/_static/" not in response.url and response.url.startswith(site):
+            weight += len(response.body())
+
+    for mode in ("light", "dark"):
+        context = browser.new_context(color_scheme=mode)
+        tab = context.new_page()
+        listen(tab, site, problems)
+        if mode == "light":
+            tab.on("response", count)
+        tab.goto(site + page, wait_until="networkidle")
+        # Only colours differ between the modes.
+        rules = [] if mode == "light" else ["color-contrast"]
+        problems += [f"{mode}: {p}" for p in accessible(tab, rules)]
+        if mode == "light":
+            sliders = tab.query_selector_all("input[type=range]")
+            for number, slider in enumerate(sliders):
+                problems += moved(slider, number)
+            problems += [*words(tab), *links(tab, site)]
+            tab.set_viewport_size(PHONE)
+            wide = tab.evaluate(
+                "document.documentElement.scrollWidth - innerWidth"
+            )
+            problems += [f"{wide} px wider than a phone"] if wide > 0 else []
+        context.close()
+    if weight > HEAVIEST:
+        problems.append(f"{weight / 1e6:.1f} MB to load")
+    return problems, f"{weight / 1e3:.0f} KB, {len(sliders)} sliders"
+
+
+def listen(tab: Any, site: str, problems: list[str]) -> None:
+    """Note errors of scripts, files that are not there, and requests to other hosts."""
+
+    def answered(response: Any) -> None:
+        missing = response.status >= 400
+        # The theme's style sheet asks for one of these; browsers for the other.
+        if missing and not response.url.endswith(("basic.css", "favicon.ico")):
+            problems.append(f"not there: {response.url}")
+
+    def spoken(message: Any) -> None:
+        # A missing file is named by `answered`.
+        if message.type == "error" and "404" not in message.text:
+            problems.append(f"console: {message.text}")
+
+    tab.on("console", spoken)
+    tab.on("response", answered)
+    tab.on("pageerror", lambda e: problems.append(f"script: {e}"))
+    tab.on("request", lambda r: problems.extend(elsewhere(r.url, site)))
+
+
+def elsewhere(url: str, site: str) -> list[str]:
+    """Return a complaint about a request that leaves the site."""
+    inside = url.startswith((site, "data:", "blob:"))
+    return [] if inside else [f"asks another host: {url}"]
+
+
+def moved(slider: Any, number: int) -> list[str]:
+    """Return what is wrong with a slider: each end and the next step must change the picture."""
+    figure = slider.evaluate_handle(
+        "i => i.closest('.syre-slider')"
+    ).as_element()
+    image = figure.query_selector("img")
+    start = slider.input_value()
+    problems = []
+    slider.focus()
+    first = image.screenshot()
+    ends = [slider.get_attribute("min"), slider.get_attribute("max")]
+    slider.press("ArrowRight" if start != ends[1] else "ArrowLeft")
+    if slider.input_value() == start:
+        problems.append(f"slider {number}: the keyboard does not move it")
+    for end in ends:
+        slider.evaluate(MOVE, end)
+        if end != start and image.screenshot() == first:
+            problems.append(f"slider {number}: position {end} looks the same")
+    slider.evaluate(MOVE, start)
+    if image.screenshot() != first:
+        problems.append(f"slider {number}: the start does not come back")
+    return problems
+
+
+def words(tab: Any) -> list[str]:
+    """Return complaints about images without alternative text."""
+    sources = tab.eval_on_selector_all(
+        "img:not([alt]), img[alt='']", "l => l.map(i => i.src.slice(0, 60))"
+    )
+    return [f"an image without words: {source}" for source in sources]
+
+
+def links(tab: Any, site: str) -> list[str]:
+    """Return the links that lead nowhere inside the site."""
+    targets = tab.eval_on_selector_all(
+        "a[href]", "l => l.map(a => a.getAttribute('href'))"
+    )
+    problems = []
+    for target in sorted(set(targets)):
+        address, anchor = urldefrag(urljoin(tab.url, target))
+        if not address.startswith(site):
+            continue
+        file = chapters.HTML / unquote(urlparse(address).path).lstrip("/")
+        file = file / "index.html" if file.is_dir() else file
+        if not file.exists():
+            problems.append(f"a link leads nowhere: {target}")
+        elif anchor and file.suffix == ".html" and not has(file, anchor):
+            problems.append(f"a link's place is not on its page: {target}")
+    return problems
+
+
+@functools.cache
+def text_of(file: Path) -> str:
+    """Return a page as it is stored."""
+    return file.read_text()
+
+
+def has(file: Path, anchor: str) -> bool:
+    """Say whether a page has a place of this name."""
+    return f'id="{unquote(anchor)}"' in text_of(file)
+
+
+def accessible(tab: Any, rules: list[str]) -> list[str]:
+    """Return axe-core's violations, of some rules or all, that are not the theme's."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    known = {tuple(pair) for pair in json.loads(BASELINE.read_text())}
+    options = {"runOnly": rules} if rules else {}
+    found = Axe().run(tab, options=options).response["violations"]
+    return [
+        f"axe: {v['id']}: {node['target'][0]}"
+        for v in found
+        for node in v["nodes"]
+        if not any(v["id"] == i and s in node["html"] for i, s in known)
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
