@@ -140,7 +140,7 @@ def _changed(config: Config, **changes: Any) -> Config:
 PRESETS = {
     "quick": Config(),
     "quick-adam": Config(optimizer="adam", lr=1e-3, ablation=False),
-    "mnist": Config(data="mnist", hidden=(128, 128), shift=2, steps=2000, n_probe=4000),
+    "mnist": Config(data="mnist", hidden=(128, 128), shift=2, steps=2000, n_probe=2000),
     # An hour or so on one large GPU: a tenth of the schedule, and no ablation.
     "cifar": _changed(
         _RESNET, data="cifar10_jpeg", steps=2000, warm_up=200, ablation=False, measured=2
@@ -615,8 +615,8 @@ CLAIMS = (
         holds=lambda values: (
             bool((values < 0.05).all()) or (None if values.mean() < 0.2 else False)
         ),
-        comment="The default leaves a saddle; it does not hold against a collapse that decay "
-        "prefers.",
+        comment="Not at a tolerance of 0.001; at one of 0.00001, and after longer training, it does, "
+        "and so does the same bias added to a collapsed network (see the chapter).",
     ),
     Claim(
         text="Syre at the largest strength tried keeps them",
