@@ -145,11 +145,12 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
 
 
 def test_paper_preset_starts_stops_and_finishes(tmp_path, monkeypatch):
-    changes = {"n_steps": 64, "batch_size": 32, "epochs": 1, "sigma_ratios": (0.1,)}
+    changes = {"n_steps": 64, "batch_size": 64, "epochs": 1, "sigma_ratios": (0.1,)}
+    changes |= {"pull_to_start": False}
     short = {"phases": 2, "rollouts": 2, "log_every": 1, "checkpoint_every": 1, "seeds": 1}
     config = configure("paper", **changes, **short)
     table = run_twice_interrupted(config, tmp_path, monkeypatch, after=3)
-    assert set(table.arm) == {"vanilla", "plain decay", "pull to start", "W-fix 10%", "syre 0.1"}
+    assert set(table.arm) == {"vanilla", "plain decay", "W-fix 10%", "syre 0.1"}
     assert table.step.max() == 2 * 2 * 64
     assert np.isfinite(table[["reward", "rank", "norm", "kept", "rank_kept"]]).all().all()
 

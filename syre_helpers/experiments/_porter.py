@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import gymnasium
@@ -29,9 +30,7 @@ class Porter(VecEnv):
     """
 
     def __init__(self, copies: int) -> None:
-        split = digits()
-        self._pictures = split.x_train.numpy()
-        self._names = split.y_train.numpy()
+        self._pictures, self._names = _digits()
         pixels = self._pictures.shape[1]
         self.order = np.arange(pixels)
         self._infos: list[dict[str, Any]] = [{} for _ in range(copies)]
@@ -88,3 +87,9 @@ class Porter(VecEnv):
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         """Return False for every copy."""
         return [False] * self.num_envs
+
+
+@cache
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    split = digits()
+    return split.x_train.numpy(), split.y_train.numpy()
