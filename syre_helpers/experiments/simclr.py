@@ -615,8 +615,8 @@ CLAIMS = (
         holds=lambda values: (
             bool((values < 0.05).all()) or (None if values.mean() < 0.2 else False)
         ),
-        comment="Not at a tolerance of 0.001; at one of 0.00001, and after longer training, it does, "
-        "and so does the same bias added to a collapsed network (see the chapter).",
+        comment="Not at a tolerance of 0.001; at 0.00001, after longer training, it does, and "
+        "so does the same bias added to a collapsed network (see the chapter).",
     ),
     Claim(
         text="Syre at the largest strength tried keeps them",
