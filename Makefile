@@ -25,7 +25,7 @@ SLOW := $(if $(FAST),-m "not slow",)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book strict execute test lint format serve browse bench ledger picture links lock clean
+.PHONY: help setup book strict execute test lint format serve browse colab bench ledger picture links lock clean
 
 help:  ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -70,6 +70,9 @@ serve: book  ## build the site and show it on http://localhost:8000 (PORT=… fo
 
 browse: $(READY)  ## open the built pages in headless Chromium and look at them (extra: browser)
 	@$(BIN)/python $(TOOLS)/browse.py $(ONLY)
+
+colab: $(READY)  ## run the chapters as Colab does: the package installed by the first cell
+	@$(BIN)/python $(TOOLS)/colab.py $(ONLY)
 
 bench: $(READY)  ## run the programs in benchmarks/, each prints a table
 	@set -e; for program in benchmarks/*.py; do \

@@ -13,6 +13,7 @@ import pytest
 
 import assemble
 import chapters
+import colab
 import environment
 import execute
 import landing
@@ -391,3 +392,20 @@ def test_an_empty_corner_of_a_table_is_no_heading():
     assert assemble.readable(output).data["text/html"] == "<tr><td></td><th>arm</th></tr>"
     stream = nbformat.v4.new_output("stream", text="<th></th>")
     assert assemble.readable(stream).text == "<th></th>"
+
+
+@pytest.mark.slow
+def test_a_chapter_runs_as_in_colab():
+    """The others do so by `make colab`, nightly."""
+    chapters.BUILD.mkdir(exist_ok=True)
+    assert colab.emulate("trap/reflections") == ""
+
+
+def test_an_environment_that_the_setup_changed_is_found_out(tmp_path):
+    now = execute.machine()
+    file = tmp_path / "colab" / "syre_helpers" / "__init__.py"
+    assert colab.judged(f"{now['torch']}\n{now['numpy']}\n{file}\n5.0", tmp_path) == ""
+    changed = colab.judged(f"2.0.0\n{now['numpy']}\n{file}\n5.0", tmp_path)
+    assert "the setup made them" in changed
+    assert "came from" in colab.judged(f"{now['torch']}\n{now['numpy']}\n/x/s.py\n5", tmp_path)
+    assert "took 99 s" in colab.judged(f"{now['torch']}\n{now['numpy']}\n{file}\n99", tmp_path)
