@@ -181,7 +181,7 @@ def test_what_the_quick_run_shows():
     assert (late["syre 1"] > late["plain decay"] + 0.1).all()
     assert mean["syre 1"] > mean["vanilla"] + 0.1
     # The default is too weak here, and what respects the symmetry does nothing.
-    assert mean["syre 0.01"] < mean["vanilla"]
+    assert mean["syre 0.01"] < mean["syre 1"] - 0.2
     assert mean["symmetric bias"] < 0.5
     # With a centre of the same size the pull to the start does what syre does.
     assert abs(mean["pull to start x1.7"] - mean["syre 1"]) < 0.04

@@ -97,21 +97,23 @@ PRESETS = {
     # Half as wide and with fewer tasks than the tuned run, so that a page can run it.
     "quick": Config(tasks=10, width=32, weight_decay=0.01, sigma_ratios=(0.01, 0.3, 1.0)),
     "tuned": Config(tuning_seeds=3, seeds=10),
-    # The pull is a step of its own: 3 at a learning rate of 0.001 takes 0.3% at a step.
+    # The pull is a step of its own: 1 at a learning rate of 0.002 takes 0.2% at a step.
     "tuned-adamw": Config(
         optimizer="adamw",
         tuning_seeds=3,
         seeds=10,
-        lr=1e-3,
-        weight_decay=3.0,
-        lrs=(1e-3, 3e-3),
+        lr=2e-3,
+        weight_decay=1.0,
+        lrs=(2e-3, 5e-3),
         decays=(0.3, 1.0, 3.0, 10.0),
         vanilla_lrs=(1e-4, 2e-4, 5e-4, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3),
     ),
+    # At a learning rate of 0.05 nothing is lost within eight tasks, not even by vanilla.
     "mnist": Config(
         data="mnist",
         tasks=20,
         steps=230,
+        lr=0.1,
         weight_decay=0.01,
         sigma_ratios=(0.01, 0.3, 1.0),
     ),
@@ -124,6 +126,7 @@ PRESETS = {
         steps=468,
         width=128,
         batch_size=128,
+        lr=0.1,
         weight_decay=0.01,
         sigma_ratios=(0.01, 0.3, 1.0),
     ),
@@ -605,7 +608,7 @@ CLAIMS = (
         paper="no such control",
         measure=lambda last: last.late["symmetric bias"],
         unit="accuracy on the last five tasks",
-        holds=lambda values: bool(values.mean() < 0.5),
+        holds=lambda values: _graded(-values, -0.5, -0.7),
         comment="All units of a layer are pulled to the same place.",
     ),
 )

@@ -10,7 +10,7 @@ from torch import Tensor
 from .base import Verdict, check_function
 
 
-def check_plasticity_half_life(answer: object) -> Verdict:
+def check_loss_of_plasticity_half_life(answer: object) -> Verdict:
     r"""Check the half-life of exercise 1, :math:`\ln 2 \, (1 - \mu) / (\eta \lambda)`.
 
     Parameters
@@ -25,7 +25,9 @@ def check_plasticity_half_life(answer: object) -> Verdict:
 
     Examples
     --------
-    >>> check_plasticity_half_life(lambda lr, weight_decay, momentum: 0.69 / (lr * weight_decay))
+    >>> check_loss_of_plasticity_half_life(
+    ...     lambda lr, weight_decay, momentum: 0.69 / (lr * weight_decay)
+    ... )
     Not yet. That leaves out the momentum: it makes every push count several times.
     """
     return check_function(
@@ -61,7 +63,7 @@ def check_plasticity_half_life(answer: object) -> Verdict:
     )
 
 
-def check_plasticity_dormant(answer: object) -> Verdict:
+def check_loss_of_plasticity_dormant(answer: object) -> Verdict:
     """Check the dormant units of exercise 2.
 
     Parameters
@@ -76,7 +78,7 @@ def check_plasticity_dormant(answer: object) -> Verdict:
 
     Examples
     --------
-    >>> check_plasticity_dormant(lambda h, tau: h.mean(0) <= tau)
+    >>> check_loss_of_plasticity_dormant(lambda h, tau: h.mean(0) <= tau)
     Not yet. The score is relative: divide by the layer's mean activity.
     """
     # Columns: silent; a little; once, strongly; always.
@@ -131,7 +133,7 @@ def check_plasticity_dormant(answer: object) -> Verdict:
     )
 
 
-def check_plasticity_carry_over(answer: object) -> Verdict:
+def check_loss_of_plasticity_carry_over(answer: object) -> Verdict:
     """Check the weights of exercise 3, which undo one shuffle and do another.
 
     Parameters
@@ -146,7 +148,7 @@ def check_plasticity_carry_over(answer: object) -> Verdict:
 
     Examples
     --------
-    >>> check_plasticity_carry_over(lambda weight, p, q: weight[:, q])
+    >>> check_loss_of_plasticity_carry_over(lambda weight, p, q: weight[:, q])
     Not yet. That is right only if the pixels of the old task are in their original order.
     """
     generator = torch.Generator().manual_seed(0)

@@ -17,14 +17,14 @@ def score(h):
 
 
 def test_right_answers():
-    assert exercises.check_plasticity_half_life(half_life)
-    assert exercises.check_plasticity_half_life(lambda *a: round(half_life(*a)))
-    assert exercises.check_plasticity_dormant(lambda h, tau: score(h) <= tau)
-    assert exercises.check_plasticity_dormant(
+    assert exercises.check_loss_of_plasticity_half_life(half_life)
+    assert exercises.check_loss_of_plasticity_half_life(lambda *a: round(half_life(*a)))
+    assert exercises.check_loss_of_plasticity_dormant(lambda h, tau: score(h) <= tau)
+    assert exercises.check_loss_of_plasticity_dormant(
         lambda h, tau: h.abs().mean(0) <= tau * h.abs().mean(0).mean()
     )
-    assert exercises.check_plasticity_carry_over(lambda w, p, q: w[:, p.argsort()[q]])
-    assert exercises.check_plasticity_carry_over(lambda w, p, q: w[:, p.argsort()][:, q])
+    assert exercises.check_loss_of_plasticity_carry_over(lambda w, p, q: w[:, p.argsort()[q]])
+    assert exercises.check_loss_of_plasticity_carry_over(lambda w, p, q: w[:, p.argsort()][:, q])
 
 
 @pytest.mark.parametrize(("lr", "decay", "momentum"), [(0.05, 0.01, 0.9), (0.02, 0.01, 0.5)])
@@ -55,7 +55,7 @@ def test_the_half_life_is_that_of_sgd(lr, decay, momentum):
     ],
 )
 def test_wrong_half_lives(mistake, words):
-    verdict = exercises.check_plasticity_half_life(mistake)
+    verdict = exercises.check_loss_of_plasticity_half_life(mistake)
     assert not verdict
     assert words in verdict.message
 
@@ -74,7 +74,7 @@ def test_wrong_half_lives(mistake, words):
     ],
 )
 def test_wrong_masks(mistake, words):
-    verdict = exercises.check_plasticity_dormant(mistake)
+    verdict = exercises.check_loss_of_plasticity_dormant(mistake)
     assert not verdict
     assert words in verdict.message
 
@@ -91,7 +91,7 @@ def test_wrong_masks(mistake, words):
     ],
 )
 def test_wrong_weights(mistake, words):
-    verdict = exercises.check_plasticity_carry_over(mistake)
+    verdict = exercises.check_loss_of_plasticity_carry_over(mistake)
     assert not verdict
     assert words in verdict.message
 
@@ -106,7 +106,7 @@ def test_carried_over_weights_do_what_the_old_ones_did():
         x = torch.eye(weight.shape[1], dtype=weight.dtype)
         return torch.linalg.solve(x[:, q], x[:, p] @ weight.T).T
 
-    assert exercises.check_plasticity_carry_over(by_solving)
+    assert exercises.check_loss_of_plasticity_carry_over(by_solving)
     new = by_solving(weight, p, q)
     torch.testing.assert_close(x[:, q] @ new.T, x[:, p] @ weight.T)
 
@@ -114,9 +114,9 @@ def test_carried_over_weights_do_what_the_old_ones_did():
 @pytest.mark.parametrize(
     "check",
     [
-        exercises.check_plasticity_half_life,
-        exercises.check_plasticity_dormant,
-        exercises.check_plasticity_carry_over,
+        exercises.check_loss_of_plasticity_half_life,
+        exercises.check_loss_of_plasticity_dormant,
+        exercises.check_loss_of_plasticity_carry_over,
     ],
 )
 def test_no_answer_and_wrong_kinds(check):
