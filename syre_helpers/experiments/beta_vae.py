@@ -89,11 +89,12 @@ class Config:
 PRESETS = {
     "quick": Config(),
     "mnist": Config(
-        data="mnist", pixels="unit", hidden=32, latents=16, lr=2e-3, steps=2500, stacked=1,
+        data="mnist", pixels="unit", hidden=64, latents=16, lr=2e-3,
+        betas=(1.0, 2.0, 4.0, 10.0), steps=2000, stacked=1,
     ),
     "paper": Config(
-        data="fashion_mnist", pixels="unit", hidden=400, latents=20, lr=1e-3, batch_size=128,
-        betas=(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0), steps=20_000, stacked=1,
+        data="fashion_mnist", pixels="unit", hidden=200, latents=20, lr=1e-3, batch_size=128,
+        betas=(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0), steps=10_000, stacked=1,
     ),
 }  # fmt: skip
 

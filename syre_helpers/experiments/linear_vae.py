@@ -314,7 +314,7 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
 CLAIMS = (
     Claim(
         text="With half of its latents dead, the linear VAE stays collapsed under plain decay.",
-        paper="posterior collapse (of a beta-VAE; the linear VAE is this book's)",
+        paper="no such control",
         measure=lambda last: last["active"]["plain decay"],
         unit="active latents of 8",
         holds=lambda values: bool((values == 4).all()),
@@ -322,7 +322,7 @@ CLAIMS = (
     ),
     Claim(
         text="syre revives all latents and reaches the closed-form optimum.",
-        paper="lowers the reconstruction loss",
+        paper="no such control",
         measure=lambda last: last["excess"]["syre 0.01"],
         unit="expected squared error over the oracle's",
         holds=lambda values: bool(((values - 1).abs() < 0.01).all()),
@@ -333,7 +333,7 @@ CLAIMS = (
         paper="no such control",
         measure=lambda last: last["excess"]["vanilla, sampled"],
         unit="expected squared error over the oracle's",
-        holds=lambda values: bool((values < 1.1).all()),
+        holds=lambda values: bool((values < 1.2).all()),
         comment="The sign symmetry holds for the expected loss; each sample breaks it.",
     ),
 )
