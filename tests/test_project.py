@@ -87,6 +87,27 @@ def test_a_chapter_that_needs_an_extra_is_built_and_tested_with_it():
             assert names(extra) <= names("test"), file
 
 
+@pytest.mark.parametrize(
+    ("present", "extra", "installs"),
+    [
+        ({"syre_helpers", "stable_baselines3"}, "rl", False),
+        ({"syre_helpers"}, "rl", True),
+        ({"stable_baselines3"}, "rl", True),
+        ({"syre_helpers"}, "", False),
+        (set(), "", True),
+    ],
+)
+def test_the_setup_cell_installs_what_is_missing(monkeypatch, present, extra, installs):
+    source = links.setup_cell("https://github.com/OWNER/syre-book", extra)
+    assert source.count("    %pip install -q ") == 1
+    asked = []
+    plain = re.sub(r"%pip install -q (.+)", r"asked.append(\1)", source)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in present or None)
+    exec(plain, {"asked": asked})
+    wanted = f"syre_helpers{f'[{extra}]' if extra else ''} @ git+https://github.com/OWNER/syre-book"
+    assert asked == ([wanted] if installs else [])
+
+
 def test_jupyter_book_stays_below_two():
     assert str(pins()["jupyter-book"].specifier).startswith("==1.")
 

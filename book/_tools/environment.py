@@ -21,7 +21,10 @@ from pathlib import Path
 
 MINIMUM = (3, 11)
 TORCH_CPU = "https://download.pytorch.org/whl/cpu"
-IMPORTED = "ipykernel.ipkernel, nbclient, seaborn, sklearn.datasets, torch.func"
+IMPORTED = (
+    "ipykernel.ipkernel, nbclient, seaborn, sklearn.datasets, stable_baselines3, "
+    "torch.func"
+)
 # What pip calls a source, and what uv calls it.
 SOURCES = {
     "index-url": "UV_DEFAULT_INDEX",
