@@ -25,7 +25,7 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,7 @@ def time_forms(optimizer: str, settings: Settings) -> list[Row]:
     order, shuffle = list(FORMS), random.Random(0)
     gc.collect()
     gc.freeze()  # what is here already need not be looked through again
-    for _ in range(settings.builds):
+    for build in range(settings.builds):
         steps: dict[str, Callable[[], None]] = {}
         shuffle.shuffle(order)
         for form in order:
@@ -141,7 +141,7 @@ def time_forms(optimizer: str, settings: Settings) -> list[Row]:
             for form in order:
                 steps[form]()
                 measured[form].append(1e3 * clock(steps[form], settings) / settings.burst)
-            if time.perf_counter() > end:
+            if time.perf_counter() > end and len(measured[BASELINE]) >= 2 * (build + 1):
                 break
     gc.unfreeze()
     return [
@@ -200,16 +200,23 @@ def row(
 
 def held_bytes() -> int:
     """Count the bytes of all tensors that exist, each storage once."""
+    return sum(storages().values())
+
+
+def storages() -> dict[int, int]:
+    """Return the address and the bytes of every storage that a tensor has."""
     gc.collect()
-    storages = {}
+    found = {}
     for thing in gc.get_objects():
         if issubclass(type(thing), Tensor):
             storage = thing.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
-    return sum(storages.values())
+            found[storage.data_ptr()] = storage.nbytes()
+    return found
 
 
-def provenance(settings: Settings, quick: bool, seconds: float) -> dict[str, Any]:
+def provenance(
+    settings: Any, quick: bool, seconds: float, experiment: str = "step_cost"
+) -> dict[str, Any]:
     """Return where the numbers come from."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
@@ -218,9 +225,9 @@ def provenance(settings: Settings, quick: bool, seconds: float) -> dict[str, Any
     if settings.device != "cpu":
         model = f"{torch.cuda.get_device_name()}, {model}"
     return {
-        "experiment": "step_cost",
+        "experiment": experiment,
         "preset": "quick" if quick else "full",
-        "command": " ".join(["python benchmarks/step_cost.py", *sys.argv[1:]]),
+        "command": " ".join([f"python benchmarks/{experiment}.py", *sys.argv[1:]]),
         "date": datetime.date.today().isoformat(),
         "seconds": round(seconds, 1),
         "settings": asdict(settings)
@@ -267,19 +274,21 @@ def start_table(rows: list[Row]) -> str:
     )
 
 
-def write(folder: Path, rows: list[Row], source: dict[str, Any]) -> None:
+def write(
+    folder: Path, rows: Sequence[Any], source: dict[str, Any], name: str = "step_cost"
+) -> None:
     """Write the table and where it comes from, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = [field.name for field in fields(Row)]
-    part = folder / "step_cost.csv.part"
+    names = list(asdict(rows[0]))
+    part = folder / f"{name}.csv.part"
     with part.open("w", newline="") as file:
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(r) for r in rows)
-    os.replace(part, folder / "step_cost.csv")
-    part = folder / "step_cost.json.part"
+    os.replace(part, folder / f"{name}.csv")
+    part = folder / f"{name}.json.part"
     part.write_text(json.dumps(source, indent=1) + "\n")
-    os.replace(part, folder / "step_cost.json")
+    os.replace(part, folder / f"{name}.json")
 
 
 def read(folder: Path) -> tuple[list[Row], dict[str, Any]]:

@@ -14,18 +14,29 @@ import pytest
 
 import chapters
 
-PROGRAM = chapters.ROOT / "benchmarks" / "step_cost.py"
+PROGRAMS = chapters.ROOT / "benchmarks"
+PROGRAM = PROGRAMS / "step_cost.py"
 BYTES = {"attach": 4, "attach + D": 8, "parametrize": 4, "penalty": 4}
+
+
+def imported(name):
+    spec = importlib.util.spec_from_file_location(name, PROGRAMS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def step_cost():
-    spec = importlib.util.spec_from_file_location("step_cost", PROGRAM)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["step_cost"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
+    yield imported("step_cost")
     del sys.modules["step_cost"]
+
+
+@pytest.fixture(scope="module")
+def network_cost(step_cost):
+    yield imported("network_cost")
+    del sys.modules["network_cost"]
 
 
 def complete(step_cost, rows):
@@ -95,3 +106,73 @@ def test_the_page_shows_the_recorded_table(step_cost):
     assert step_cost.table(rows) in text
     for fact in (source["date"], source["machine"]["cpu"], source["versions"]["torch"]):
         assert fact in text
+
+
+# ---- three networks --------------------------------------------------------------------------
+
+
+def complete_networks(network_cost, rows):
+    """Check that every form of every network is there, and that memory grows as it must."""
+    of = {(r.network, r.form): r for r in rows}
+    assert list(of) == [(n, f) for n in network_cost.NETWORKS for f in network_cost.FORMS]
+    for (_, form), row in of.items():
+        assert row.ratio_low <= row.ratio <= row.ratio_high
+        assert row.rounds >= 3
+        if form.startswith(network_cost.BASELINE):
+            assert row.memory == pytest.approx(1, abs=1e-3)
+        else:
+            assert row.memory > 1.001
+    for name in network_cost.NETWORKS:
+        once, twice = of[name, "attach"].memory - 1, of[name, "attach + D"].memory - 1
+        assert twice == pytest.approx(2 * once, rel=0.05), "one array, two arrays"
+
+
+def test_quick_run_of_three_networks_prints_a_table_and_writes_both_files(network_cost, tmp_path):
+    done = subprocess.run(
+        [sys.executable, PROGRAMS / "network_cost.py", "--quick", "--out", tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {f.name for f in tmp_path.iterdir()} == {"network_cost.csv", "network_cost.json"}
+    rows, source = network_cost.read(tmp_path)
+    complete_networks(network_cost, rows)
+    assert network_cost.table(rows) in done.stdout
+    assert source["experiment"] == "network_cost"
+    assert source["command"].startswith("python benchmarks/network_cost.py --quick")
+    assert set(source) >= {"command", "date", "machine", "seconds", "settings", "versions"}
+
+
+def test_what_a_forward_pass_keeps_is_counted_once(network_cost):
+    """A layer keeps its input, which exists already; the loss keeps what goes into it."""
+    settings = dataclasses.replace(network_cost.QUICK, widths=(50, 30, 10), mlp_batch=20)
+    training = network_cost.set_up("MLP", network_cost.BASELINE, settings)
+    training.step()
+    # The hidden layer's output, once though a ReLU and a layer keep it, and the ten log
+    # probabilities; float32. What the loss notes about its classes is a few bytes more.
+    kept = network_cost.kept_bytes(training)
+    assert 4 * 20 * (30 + 10) <= kept <= 4 * 20 * (30 + 10) + 100
+
+
+def test_the_full_run_has_the_networks_that_it_says(network_cost):
+    models = {n: network_cost.network(n, network_cost.Settings()) for n in network_cost.NETWORKS}
+    sizes = {
+        name: sum(p.numel() for p in model.parameters()) for name, (model, _) in models.items()
+    }
+    assert sizes["MLP"] == 976_110
+    assert 2.7e6 < sizes["ResNet-18"] < 2.9e6
+    assert 0.7e6 < sizes["ViT"] < 0.9e6
+    assert {len(x) for _, x in models.values()} == {128, 32}
+
+
+def test_the_page_shows_the_recorded_networks(network_cost):
+    rows, source = network_cost.read(chapters.ROOT / "results")
+    complete_networks(network_cost, rows)
+    assert source["preset"] == "full"
+    assert source["command"] == "python benchmarks/network_cost.py"
+    settings = json.loads(json.dumps(dataclasses.asdict(network_cost.Settings())))
+    assert settings.items() <= source["settings"].items(), "the program has changed: record again"
+    page = nbformat.read(chapters.BOOK / "remedy" / "what-it-costs.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in page.cells if cell.cell_type == "markdown")
+    assert network_cost.table(rows) in text
+    assert source["date"] in text

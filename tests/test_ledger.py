@@ -11,7 +11,7 @@ from syre_helpers import experiments
 from syre_helpers.experiments import Record
 from syre_helpers.experiments._claims import Claim
 
-RECORDS = sorted(f for f in ledger.RESULTS.glob("*.csv") if f.stem != "step_cost")
+RECORDS = sorted(f for f in ledger.RESULTS.glob("*.csv") if not f.stem.endswith("_cost"))
 
 
 def claim(holds, presets=None):
