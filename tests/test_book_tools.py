@@ -394,6 +394,13 @@ def test_an_empty_corner_of_a_table_is_no_heading():
     assert assemble.readable(stream).text == "<th></th>"
 
 
+def test_a_page_without_a_kernel_shows_no_dead_controls():
+    view = {assemble.WIDGET: {"model_id": "1"}, "text/plain": "VBox()"}
+    shown = assemble.readable(nbformat.v4.new_output("display_data", view))
+    assert set(shown.data) == {"text/html"}
+    assert "no kernel" in shown.data["text/html"]
+
+
 @pytest.mark.slow
 def test_a_chapter_runs_as_in_colab():
     """The others do so by `make colab`, nightly."""

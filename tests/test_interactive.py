@@ -11,8 +11,10 @@ from html.parser import HTMLParser
 import ipywidgets
 import pandas as pd
 import pytest
+import torch
 from matplotlib.figure import Figure
 
+import syre_helpers as sh
 from syre_helpers import plots
 from syre_helpers.interactive import FrameSlider, panel
 
@@ -184,10 +186,12 @@ def test_slider_moves_in_a_browser_also_when_shown_twice(tmp_path):
 
 def pressed(function, **controls):
     box = panel(function, **controls)
-    *_, button, result = box.children
+    *_, row, result = box.children
+    compute, stop, bar = row.children
     assert "Compute" in result.value
-    button.click()
-    assert not button.disabled
+    compute.click()
+    box.wait()
+    assert (compute.disabled, stop.disabled, bar.value) == (False, True, 1.0)
     return result.value
 
 
@@ -203,10 +207,11 @@ def test_panel_shows_what_the_function_returns():
 def test_panel_follows_its_controls():
     number = ipywidgets.FloatText(1.0, description="A number")
     box = panel(lambda number: number, number=number)
-    *_, button, result = box.children
+    *_, row, result = box.children
     for value in (2.0, 3.0):
         number.value = value
-        button.click()
+        row.children[0].click()
+        box.wait()
         assert result.value == f"<pre>{value}</pre>"
     assert number.description == "A number"
 
@@ -228,10 +233,54 @@ def test_panel_turns_an_exception_into_a_sentence():
 
 def test_panel_is_busy_while_it_computes():
     seen = []
-    box = panel(lambda x: seen.append((button.disabled, result.value)), x=ipywidgets.IntText(1))
-    *_, button, result = box.children
-    button.click()
-    assert seen == [(True, "<p>Computing …</p>")]
+    box = panel(
+        lambda x: seen.append((compute.disabled, stop.disabled, result.value)),
+        x=ipywidgets.IntText(1),
+    )
+    *_, row, result = box.children
+    compute, stop, _ = row.children
+    compute.click()
+    box.wait()
+    assert seen == [(True, False, "<p>Computing …</p>")]
+
+
+def train(steps):
+    x = torch.linspace(-1, 1, 16).reshape(-1, 1)
+    table = sh.fit(
+        torch.nn.Linear(1, 1), (x, 3 * x), steps=steps, loss=torch.nn.functional.mse_loss,
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.5),
+    )  # fmt: skip
+    return table.step.max()
+
+
+def test_panel_shows_how_far_training_has_come(capsys):
+    box = panel(train, steps=ipywidgets.IntText(100))
+    *_, row, result = box.children
+    seen = []
+    row.children[2].observe(lambda change: seen.append(change["new"]), "value")
+    row.children[0].click()
+    box.wait()
+    assert result.value == "<pre>100</pre>"
+    assert len(seen) >= 20
+    assert seen == sorted(seen)
+    assert capsys.readouterr().err == "", "no bar of its own"
+
+
+def test_panel_stops_in_mid_run_and_starts_again():
+    steps = ipywidgets.IntText(10_000_000)
+    box = panel(train, steps=steps)
+    *_, row, result = box.children
+    compute, stop, bar = row.children
+    compute.click()
+    stop.click()
+    box.wait()
+    assert "Stopped" in result.value
+    assert "Traceback" not in result.value
+    assert (compute.disabled, stop.disabled, bar.value) == (False, True, 0.0)
+    steps.value = 5
+    compute.click()
+    box.wait()
+    assert result.value == "<pre>5</pre>"
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,5 @@ def test_every_target_of_the_makefile_is_documented():
 def test_no_page_is_told_to_ask_another_host():
     config = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]
     static = chapters.BOOK / "_static"
-    local = [config["mathjax_path"], *config["nb_ipywidgets_js"]]
-    local += [*config["html_css_files"], *config["html_js_files"]]
-    for path in local:
+    for path in (config["mathjax_path"], *config["html_css_files"]):
         assert (static / path).exists(), path

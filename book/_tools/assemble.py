@@ -22,6 +22,11 @@ import links
 SKIPPED = {"_tools", ".ipynb_checkpoints", "__pycache__"}
 # A page that holds this line gets its generated part there.
 MARK = "<!-- generated -->"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+NO_KERNEL = (
+    '<p class="syre-note">Here Jupyter, Colab and Binder show a panel of controls that trains '
+    "anew with your own settings. This page has no kernel to do so.</p>"
+)
 
 
 def assemble(names: list[str]) -> None:
@@ -78,13 +83,17 @@ def merge(
     for cell, done in zip(ours, theirs, strict=True):
         cell.outputs = [readable(output) for output in done.outputs]
         cell.execution_count = done.execution_count
-    if "widgets" in executed.metadata:
-        notebook.metadata["widgets"] = executed.metadata["widgets"]
 
 
 def readable(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Mend the tables of pandas: an empty corner is no heading to a screen reader."""
+    """Return an output as a page without a kernel, and a screen reader, can use it.
+
+    A panel of widgets would be dead there, so a note says where it lives. An empty corner of a
+    table of pandas is no heading.
+    """
     data = output.get("data", {})
+    if WIDGET in data:
+        return nbformat.v4.new_output("display_data", {"text/html": NO_KERNEL})
     if "text/html" in data:
         data["text/html"] = data["text/html"].replace("<th></th>", "<td></td>")
     return output

@@ -76,7 +76,7 @@ def draw(number: int, paths: dict[str, list[Tensor]]) -> Image.Image:
         ax.set_aspect("equal")
     axes[0].set_ylabel("weight w")
     # Axes of equal aspect leave their labels less room than the layout believes.
-    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
+    figure.set_layout_engine("constrained", rect=(0, 0.03, 1, 0.97))
     figure.suptitle(
         f"asked for u w = {target}", color=sh.plots.NEUTRAL, fontsize=11
     )

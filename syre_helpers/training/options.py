@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
@@ -77,12 +79,36 @@ def measuring_steps(steps: int, log_every: int | Sequence[int] | None) -> set[in
     return {0, *log_every, steps}
 
 
-def progress(steps: Iterable[int], label: str) -> Iterable[int]:
-    """Show a plain bar on stderr that vanishes; none where ``SYRE_PROGRESS=0``."""
+Listener = Callable[[int, int], None]
+"""``listener(done, total)`` is told before each step, and may end the training by an exception."""
+_LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Tell a listener of all training inside the ``with`` block, in place of showing a bar."""
+    token = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
+
+def progress(steps: range, label: str) -> Iterable[int]:
+    """Show a plain bar on stderr that vanishes; none where ``SYRE_PROGRESS=0``, or a listener."""
+    listener = _LISTENER.get()
+    if listener is not None:
+        return _told(steps, listener)
     from tqdm import tqdm
 
     hidden = os.environ.get("SYRE_PROGRESS", "1") == "0"
     return tqdm(steps, desc=label, leave=False, file=sys.stderr, disable=hidden, mininterval=0.5)
+
+
+def _told(steps: range, listener: Listener) -> Iterator[int]:
+    for done, step in enumerate(steps):
+        listener(done, len(steps))
+        yield step
 
 
 def made_with_seed(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:

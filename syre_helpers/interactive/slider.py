@@ -1,4 +1,4 @@
-"""Figures to move: over precomputed frames on any page, or computed anew where a kernel runs."""
+"""A figure with a slider over precomputed frames, which moves on any page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .plots.picture import check_alt, css_size, data_address, png_bytes
+from ..plots.picture import check_alt, css_size, data_address, png_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,84 +144,3 @@ class FrameSlider:
             "<noscript><p>The slider needs JavaScript. Without it the figure stays at "
             f"{html.escape(self.label)}: {html.escape(text)}.</p></noscript></div>"
         )
-
-
-def panel(function: Callable[..., Any], **controls: Any) -> Any:
-    """Return controls and a button that compute something new, where a kernel runs.
-
-    Beside it a page needs a static twin, such as a `FrameSlider` or a `plots.Picture`, since
-    nothing is computed until the reader presses the button.
-
-    Parameters
-    ----------
-    function : callable
-        Called with the controls' values by name; returns what to show: a `plots.Picture`, a
-        `FrameSlider`, a DataFrame, or anything else, whose text is shown. When it raises an
-        exception, its message is shown in place of the result.
-    **controls : ipywidgets.Widget
-        One for each argument, such as ``steps=ipywidgets.IntSlider(100, 0, 1000)``. One without a
-        description is described by its name.
-
-    Returns
-    -------
-    ipywidgets.VBox
-        The controls, the button, and the place of the result.
-
-    Raises
-    ------
-    TypeError
-        If `function` cannot be called, or a control has no value.
-    ValueError
-        If there is no control.
-
-    Examples
-    --------
-    >>> import ipywidgets
-    >>> box = panel(lambda x: 2 * x, x=ipywidgets.IntText(21))
-    >>> *_, button, result = box.children
-    >>> button.click()
-    >>> result.value
-    '<pre>42</pre>'
-    """
-    import ipywidgets
-
-    if not callable(function):
-        raise TypeError(f"function={function!r} cannot be called")
-    if not controls:
-        raise ValueError("panel needs a control for each argument of the function, got none")
-    for name, control in controls.items():
-        if not isinstance(control, ipywidgets.Widget) or not hasattr(control, "value"):
-            raise TypeError(f"{name}={control!r} is no ipywidgets control with a value")
-        if not getattr(control, "description", ""):
-            control.description = name.replace("_", " ")
-    button = ipywidgets.Button(description="Compute", button_style="primary")
-    result = ipywidgets.HTML(
-        "<p>Press <em>Compute</em>. This needs a running kernel, as in Jupyter, Colab or "
-        "Binder.</p>"
-    )
-
-    def compute(_: Any) -> None:
-        button.disabled = True  # a click while it runs would only queue up
-        result.value = "<p>Computing …</p>"
-        try:
-            result.value = _as_html(function(**{name: c.value for name, c in controls.items()}))
-        except Exception as error:  # a reader at the controls wants the reason, not a traceback
-            result.value = _problem(error)
-        finally:
-            button.disabled = False
-
-    button.on_click(compute)
-    return ipywidgets.VBox([*controls.values(), button, result])
-
-
-def _as_html(shown: Any) -> str:
-    if hasattr(shown, "_repr_html_"):
-        return str(shown._repr_html_())
-    return f"<pre>{html.escape(str(shown))}</pre>"
-
-
-def _problem(error: Exception) -> str:
-    reason = str(error) or type(error).__name__
-    return (
-        f'<div class="syre-verdict" data-ok="false">Cannot be computed: {html.escape(reason)}</div>'
-    )
