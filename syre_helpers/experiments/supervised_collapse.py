@@ -304,7 +304,6 @@ def _settings(config: Config) -> dict[str, Any]:
         "loss": cross_entropy,
         "optimizer": optimizer,
         "coupled": config.optimizer == "sgd",
-        "log_every": max(1, config.steps // 2),
         "device": config.device,
         "checkpoint_every": max(1, config.steps // 10),
     }
