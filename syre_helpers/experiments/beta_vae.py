@@ -55,7 +55,7 @@ class Config:
     sigma_ratios, fix_shares : tuple of float
         Strengths of syre, and shares of W-fix, to compare.
     lr, batch_size, steps
-        Of Adam. Defaults 0.01, 64 and 300.
+        Of Adam. Defaults 0.01, 32 and 300.
     seeds : int
         Number of seeds, counted from 0. Default 8.
     stacked : int
@@ -76,7 +76,7 @@ class Config:
     sigma_ratios: tuple[float, ...] = (0.01, 1.0)
     fix_shares: tuple[float, ...] = (0.1,)
     lr: float = 0.01
-    batch_size: int = 64
+    batch_size: int = 32
     steps: int = 300
     seeds: int = 8
     stacked: int = 8
@@ -89,7 +89,7 @@ class Config:
 PRESETS = {
     "quick": Config(),
     "mnist": Config(
-        data="mnist", pixels="unit", hidden=64, latents=16, lr=2e-3,
+        data="mnist", pixels="unit", hidden=64, latents=16, lr=2e-3, batch_size=64,
         betas=(1.0, 2.0, 4.0, 10.0), steps=2000, stacked=1,
     ),
     "paper": Config(
@@ -210,7 +210,7 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
                 loss=lambda output, target: output.mean(),
                 optimizer=lambda p: torch.optim.Adam(p, lr=config.lr),
                 measures=measures,
-                log_every=max(1, config.steps // 2),
+                log_every=config.steps,
                 device=config.device,
                 checkpoint=None if checkpoints is None else checkpoints / f"seeds-from-{first}.pt",
                 checkpoint_every=max(1, config.steps // 10),
