@@ -498,7 +498,13 @@ def train(
         return hidden_layers(params, stream.x_test[:256])
 
     def accuracy(params: Params, predict: Callable[..., Tensor]) -> Tensor:
-        return (predict(stream.x_test).argmax(-1) == stream.y_test).double().mean()
+        # In parts, so that the activations of all models fit into memory.
+        answers = [predict(x).argmax(-1) for x in stream.x_test.split(2000)]
+        return (torch.cat(answers) == stream.y_test).double().mean()
+
+    def rank(params: Params, predict: Callable[..., Tensor]) -> Tensor:
+        # A network that has diverged has no features left; the others go on.
+        return effective_rank(hidden(params)[-1].nan_to_num(0.0, 0.0, 0.0))
 
     table = fit_many(
         lambda: mlp(widths, "relu"),
@@ -512,7 +518,7 @@ def train(
         measures={
             "accuracy": accuracy,
             "dead": lambda p, _: torch.stack([dead_fraction(h, 0) for h in hidden(p)]).mean(),
-            "rank": lambda p, _: effective_rank(hidden(p)[-1]),
+            "rank": rank,
             "norm": lambda p, _: torch.stack([v.square().sum() for v in p.values()]).sum().sqrt(),
         },
         log_every=config.steps,
