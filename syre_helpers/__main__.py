@@ -68,12 +68,14 @@ def _run(options: argparse.Namespace) -> int:
         module.run,
         options.checkpoints,
     )
-    table = record.table
-    last = table[table.step == table.groupby(["arm", "seed"]).step.transform("max")]
-    print(last.drop(columns=["seed", "step"]).groupby("arm").agg(["mean", "std"]).to_string())
     if options.out is not None:
+        # Before anything that may fail: a long run must not be lost.
         write_record(record, options.out)
         print(f"written: {options.out} and {options.out.with_suffix('.json')}")
+    table = record.table
+    last = table[table.step == table.groupby(["arm", "seed"]).step.transform("max")]
+    numbers = last.select_dtypes("number").drop(columns=["seed", "step"])
+    print(numbers.groupby(last.arm).agg(["mean", "std"]).to_string())
     return 0
 
 

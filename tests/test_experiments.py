@@ -131,6 +131,17 @@ def test_command_line_lists_and_runs(tmp_path, capsys, monkeypatch):
     assert sorted(p.name for p in out.parent.iterdir()) == ["run.csv", "run.json"]
 
 
+def test_a_table_may_hold_words(capsys, monkeypatch, tmp_path):
+    module = experiments.load("dead_neurons")
+    table = pd.DataFrame(
+        {"arm": "syre", "seed": [0, 1], "step": 3, "x": [1.0, 3.0], "where": "all"}
+    )
+    monkeypatch.setattr(module, "run", lambda config, checkpoints: table)
+    assert main(["run", "dead_neurons", "--device", "cpu", "--out", str(tmp_path / "a.csv")]) == 0
+    assert "2.0" in capsys.readouterr().out
+    assert (record.read_record(tmp_path / "a.csv").table["where"] == "all").all()
+
+
 def test_command_line_answers_bad_input(tmp_path, capsys):
     bad = [
         ["run", "nothing"],
