@@ -158,6 +158,11 @@ def test_command_line_answers_bad_input(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_records_hold_no_place_of_this_machine():
+    given = "run a --out x/y.csv --preset quick --checkpoints=z --seeds 3 --checkpoints z/w"
+    assert record._command(given.split()) == "python -m syre_helpers run a --preset quick --seeds 3"
+
+
 def test_doctor(capsys):
     assert main(["doctor"]) == 0
     assert "torch" in capsys.readouterr().out

@@ -87,7 +87,7 @@ def run_recorded(
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "seconds": round(clock.seconds, 1),
             "peak_memory_mb": _peak_memory_mb(),
-            "command": " ".join(["python -m syre_helpers", *sys.argv[1:]]),
+            "command": _command(sys.argv[1:]),
         },
     )
 
@@ -137,6 +137,17 @@ def read_record(path: Path) -> Record:
 
     provenance = json.loads(path.with_suffix(".json").read_text())
     return Record(pd.read_csv(path), provenance)
+
+
+def _command(arguments: list[str]) -> str:
+    """Return the command without the places of files, which are this machine's own."""
+    kept: list[str] = []
+    places = ("--out", "--checkpoints")
+    for k, word in enumerate(arguments):
+        follows = k > 0 and arguments[k - 1] in places
+        if not follows and word.partition("=")[0] not in places:
+            kept.append(word)
+    return " ".join(["python -m syre_helpers", *kept])
 
 
 class _Clock:
