@@ -30,7 +30,7 @@ def test_the_page_and_the_files_agree():
 
 
 def test_every_experiment_is_on_the_page_and_has_a_quick_record():
-    assert set(ledger.CHAPTERS) <= set(experiments.names())
+    assert set(ledger.CHAPTERS) == set(experiments.names())
     for name, chapter in ledger.CHAPTERS.items():
         assert (chapters.BOOK / f"{chapter}.ipynb").exists()
         assert "quick" in ledger.records(name), f"record the quick preset of {name}"
@@ -46,7 +46,9 @@ def test_records_were_made_with_the_settings_that_the_presets_still_have(file):
     now.pop("device")
     was.pop("device")
     assert was == {k: list(v) if isinstance(v, tuple) else v for k, v in now.items()}
-    assert record.table.seed.nunique() == was["seeds"] >= 8
+    assert record.table.seed.nunique() == was["seeds"]
+    # Fewer seeds are no result, only the longest run of its kind that could be had.
+    assert was["seeds"] >= 8 or preset == "ant-short"
     assert record.provenance["command"].startswith("python -m syre_helpers run")
 
 

@@ -21,6 +21,15 @@ PAGE = chapters.BOOK / "reference" / "paper-against-book.md"
 # Where each experiment is told, in the order of the page.
 CHAPTERS = {
     "dead_neurons": "practice/dead-neurons",
+    "identical_units": "practice/identical-units",
+    "supervised_collapse": "practice/identical-units",
+    "linear_vae": "practice/posterior-collapse",
+    "beta_vae": "practice/posterior-collapse",
+    "simclr": "practice/self-supervised-collapse",
+    "plasticity": "practice/loss-of-plasticity",
+    "reinforcement": "practice/reinforcement-learning",
+    "mode_connectivity": "practice/mode-connectivity",
+    "compatibility": "remedy/what-it-costs",
 }
 PREAMBLE = """\
 # Paper against this book

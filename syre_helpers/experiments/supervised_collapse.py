@@ -25,7 +25,6 @@ from ..models import mlp, vit
 from ..removal import Arm, arms
 from ..training import fit_many
 from ..training.batches import BatchOrder
-from ..training.options import made_with_seed
 from ._claims import Claim
 from ._each import fit_each
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
 Params = Mapping[str, Tensor]
 Trained = dict[tuple[str, int], dict[str, Tensor]]
+_CONTROL = "bias added after"
 
 
 @dataclass(frozen=True)
@@ -164,31 +164,32 @@ def train(config: Config, checkpoints: Path | None = None) -> tuple[pd.DataFrame
     Returns
     -------
     pandas.DataFrame
-        Columns arm (as "syre 0.3, 0.02": the number behind the comma is the decay), seed, step,
-        weight_decay, train_loss, test_loss (mean cross entropies), accuracy (on the test images),
-        effective_rank and rank of the features of the last hidden layer, and used, the number of
-        their directions that the readout needs: see `used_directions`. Of the controls there is
-        the last step only.
+        One row an arm and seed, after the last step. Columns arm (as "syre 0.3, 0.02": the number
+        behind the comma is the decay), seed, step, weight_decay, train_loss, test_loss (mean cross
+        entropies), accuracy (on the test images), effective_rank and rank of the features of the
+        last hidden layer, and used, the number of their directions that the readout needs: see
+        `used_directions`.
     dict
         Trained parameters by (arm, seed), those of the controls included.
     """
     import pandas as pd
 
     data = _load(config)
-    measures = _measures(config, data)
-    tables: list[pd.DataFrame] = []
+    fit = _fit_stacked if config.model == "mlp" else _fit_each
     trained: Trained = {}
+    rows: list[dict[str, object]] = []
     for decay in (0.0, *config.decays):
-        compared = _trained_arms(config, decay)
-        fit = _fit_stacked if config.model == "mlp" else _fit_each
-        table, params = fit(config, data, compared, measures, checkpoints, f"decay {decay:g}")
-        trained |= params
+        params = fit(config, data, _trained_arms(config, decay), checkpoints, decay)
         if decay:
-            controls, theirs = _add_afterwards(config, data, decay, params, measures)
-            table = pd.concat([table, controls])
-            trained |= theirs
-        tables.append(table.assign(weight_decay=decay))
-    return pd.concat(tables, ignore_index=True), trained
+            params |= _added_afterwards(config, decay, params)
+        names = dict.fromkeys(name for name, _ in params)  # arm by arm, also where runs are not
+        for name in names:
+            for seed in range(config.seeds):
+                row: dict[str, object] = {"arm": name, "seed": seed, "step": config.steps}
+                row |= {"weight_decay": decay, **_measured(config, data, params[name, seed])}
+                rows.append(row)
+        trained |= params
+    return pd.DataFrame(rows), trained
 
 
 def features(params: Params, model: nn.Sequential, x: Tensor) -> Tensor:
@@ -265,32 +266,29 @@ def _model(config: Config, data: DataSplit) -> nn.Sequential:
     return mlp([data.x_train.shape[1], *config.hidden, 10], "relu")
 
 
-def _measures(config: Config, data: DataSplit) -> dict[str, Callable[..., Tensor]]:
-    template = _model(config, data).to(config.device)
-    *_, (readout, _) = template.named_children()
-    x, y = (t[: config.rank_samples].to(config.device) for t in (data.x_test, data.y_test))
+@torch.no_grad()
+def _measured(config: Config, data: DataSplit, params: Params) -> dict[str, float]:
+    """Return all measures of one trained model."""
+    model = _model(config, data).to(config.device).eval()
+    model.load_state_dict({n: p.to(config.device) for n, p in params.items()})
 
-    def on_features(measure: Callable[[Tensor], Tensor], params: Params, _: object) -> Tensor:
-        return measure(features(params, template, x))
+    def output(x: Tensor) -> Tensor:
+        # in parts: a transformer's activations on all images would not fit into memory
+        return torch.cat([model(part.to(config.device)).cpu() for part in x.split(1000)])
 
-    def used(params: Params, _: object) -> Tensor:
-        weight, bias = params[f"{readout}.weight"], params[f"{readout}.bias"]
-        return used_directions(features(params, template, x), weight, bias, y)
-
+    logits = output(data.x_test)
+    *_, readout = model
+    y = data.y_test[: config.rank_samples].to(config.device)
+    x = features(dict(model.named_parameters()), model, data.x_test[: len(y)].to(config.device))
+    assert isinstance(readout, nn.Linear)
     return {
-        "accuracy": partial(_accuracy, data),
-        "effective_rank": partial(on_features, effective_rank),
-        "rank": partial(on_features, numerical_rank),
-        "used": used,
+        "train_loss": float(cross_entropy(output(data.x_train), data.y_train)),
+        "test_loss": float(cross_entropy(logits, data.y_test)),
+        "accuracy": float((logits.argmax(-1) == data.y_test).double().mean()),
+        "effective_rank": float(effective_rank(x)),
+        "rank": float(numerical_rank(x)),
+        "used": float(used_directions(x, readout.weight, readout.bias, y)),
     }
-
-
-def _accuracy(data: DataSplit, params: Params, predict: Callable[[Tensor], Tensor]) -> Tensor:
-    device = next(iter(params.values())).device
-    # in parts: a transformer's activations on all test images would not fit into memory
-    parts = zip(data.x_test.split(1000), data.y_test.split(1000), strict=True)
-    right = [(predict(x.to(device)).argmax(-1) == y.to(device)).sum() for x, y in parts]
-    return torch.stack(right).sum() / len(data.y_test)
 
 
 def _settings(config: Config) -> dict[str, Any]:
@@ -313,53 +311,46 @@ def _fit_stacked(
     config: Config,
     data: DataSplit,
     compared: list[Arm],
-    measures: Mapping[str, Callable[..., Tensor]],
     checkpoints: Path | None,
-    name: str,
-) -> tuple[pd.DataFrame, Trained]:
-    return fit_many(
+    decay: float,
+) -> Trained:
+    _, trained = fit_many(
         lambda: _model(config, data),
-        tuple(data),
+        (data.x_train, data.y_train),
         compared,
         range(config.seeds),
         batch_size=config.batch_size,
-        measures=measures,
-        checkpoint=None if checkpoints is None else checkpoints / f"{name}.pt",
+        checkpoint=None if checkpoints is None else checkpoints / f"decay {decay:g}.pt",
         return_params=True,
         **_settings(config),
     )
+    return trained
 
 
 def _fit_each(
     config: Config,
     data: DataSplit,
     compared: list[Arm],
-    measures: Mapping[str, Callable[..., Tensor]],
     checkpoints: Path | None,
-    name: str,
-) -> tuple[pd.DataFrame, Trained]:
-    """Train one by one on a function of the step, so that no pass over all data is stacked."""
-    import pandas as pd
-
-    tables: list[pd.DataFrame] = []
+    decay: float,
+) -> Trained:
+    """Train one by one on a function of the step, so that no pass over all data is made at once."""
     trained: Trained = {}
     for seed in range(config.seeds):
         order = BatchOrder(len(data.y_train), config.batch_size, seed)
-        table, models = fit_each(
+        _, models = fit_each(
             lambda: _model(config, data),
             partial(_batch, config, data, order),
             compared,
             [seed],
-            measures={**measures, "test_loss": partial(_loss, config, data)},
             checkpoints=checkpoints,
             **_settings(config),
         )
-        tables.append(table)
         trained |= {
             key: {n: p.detach().cpu() for n, p in model.named_parameters()}
             for key, model in models.items()
         }
-    return pd.concat(tables, ignore_index=True), trained
+    return trained
 
 
 def _batch(
@@ -369,50 +360,16 @@ def _batch(
     return data.x_train[index].to(config.device), data.y_train[index].to(config.device)
 
 
-def _loss(
-    config: Config, data: DataSplit, _: Params, predict: Callable[[Tensor], Tensor]
-) -> Tensor:
-    return _mean_loss(data.x_test, data.y_test, lambda x: predict(x.to(config.device)))
-
-
-def _mean_loss(x: Tensor, y: Tensor, predict: Callable[[Tensor], Tensor]) -> Tensor:
-    parts = zip(x.split(1000), y.split(1000), strict=True)
-    return sum(cross_entropy(predict(a).cpu(), b, reduction="sum") for a, b in parts) / len(y)  # type: ignore[return-value]
-
-
-@torch.no_grad()
-def _add_afterwards(
-    config: Config,
-    data: DataSplit,
-    decay: float,
-    trained: Trained,
-    measures: Mapping[str, Callable[..., Tensor]],
-) -> tuple[pd.DataFrame, Trained]:
+def _added_afterwards(config: Config, decay: float, trained: Trained) -> Trained:
     """Return the controls: plain decay's trained parameters with theta_0 added."""
-    import pandas as pd
-
-    model = made_with_seed(lambda: _model(config, data), 0).to(config.device).eval()
-    rows: list[dict[str, object]] = []
     added: Trained = {}
     for ratio in config.sigma_ratios:
         add = arms.bias_added_after(decay, ratio).finish
         assert add is not None
-        name = f"bias added after {ratio:g}, {decay:g}"
         for seed in range(config.seeds):
-            own = dict(add(trained[f"plain decay, {decay:g}", seed], seed))
-            params = {n: p.to(config.device) for n, p in own.items()}
-
-            def predict(x: Tensor, params: Params = params) -> Tensor:
-                output: Tensor = functional_call(model, dict(params), (x.to(config.device),))
-                return output
-
-            row: dict[str, object] = {"arm": name, "seed": seed, "step": config.steps}
-            row["train_loss"] = float(_mean_loss(data.x_train, data.y_train, predict))
-            row["test_loss"] = float(_mean_loss(data.x_test, data.y_test, predict))
-            row |= {n: float(measure(params, predict)) for n, measure in measures.items()}
-            rows.append(row)
-            added[name, seed] = own
-    return pd.DataFrame(rows), added
+            plain = trained[f"plain decay, {decay:g}", seed]
+            added[f"{_CONTROL} {ratio:g}, {decay:g}", seed] = dict(add(plain, seed))
+    return added
 
 
 def _strongest(last: pd.DataFrame, arm: str, column: str) -> pd.Series:
@@ -429,8 +386,6 @@ def _ratio(arm: str, other: str, column: str) -> Callable[[pd.DataFrame], pd.Ser
 def _gain(arm: str, other: str, column: str) -> Callable[[pd.DataFrame], pd.Series]:
     return lambda last: _strongest(last, arm, column) - _strongest(last, other, column)
 
-
-_CONTROL = "bias added after"
 
 CLAIMS = (
     Claim(
