@@ -18,7 +18,15 @@ from syre_helpers import experiments
 NO_CONTROL = "no such control"
 RESULTS = chapters.ROOT / "results"
 PAGE = chapters.BOOK / "reference" / "paper-against-book.md"
-# Where each experiment is told, in the order of the page.
+# Where each experiment is told, in the order of the page, and how the page calls those whose module's
+# name does not say it.
+TITLES = {
+    "linear_vae": "linear VAE",
+    "beta_vae": "beta-VAE",
+    "simclr": "SimCLR",
+    "plasticity": "loss of plasticity",
+    "reinforcement": "reinforcement learning",
+}
 CHAPTERS = {
     "dead_neurons": "practice/dead-neurons",
     "identical_units": "practice/identical-units",
@@ -41,8 +49,8 @@ seeds ± one standard deviation. The two kinds are never mixed.
 
 A verdict is a rule that was fixed in the experiment's module, applied to the numbers of every
 seed: **reproduced**, **partly**, or **not**. A control that the paper does not have **holds** or
-**does not hold**. Where the paper's own preset has not been run, we
-say so, with the command that runs it.
+**does not hold**. Where the paper's own preset has not been run, we say so, with the command
+that runs it.
 
 This page is made from the files in `results/`, each of which lies beside its provenance:
 settings, seeds, versions, device, date, time, and command. `make ledger` writes it anew.
@@ -138,8 +146,14 @@ def summary(
     longer = [r for p, r in runs.items() if not p.startswith("quick")]
     data = ", ".join(sorted({data_of(r) for r in longer})) or "—"
     ran = "run" if "paper" in runs else "not run"
-    title = name.replace("_", " ")
-    return f"| [{title}](../{chapter}.ipynb) | {numbers} | {data} | {ran} |"
+    return (
+        f"| [{title(name)}](../{chapter}.ipynb) | {numbers} | {data} | {ran} |"
+    )
+
+
+def title(name: str) -> str:
+    """Return an experiment's name in words."""
+    return TITLES.get(name, name.replace("_", " "))
 
 
 def data_of(record: experiments.Record) -> str:
@@ -154,10 +168,10 @@ def section(
     judged: list[list[tuple[str, str, str]]],
 ) -> str:
     """Return an experiment's claims, one after the other, and where the numbers are from."""
-    title = name.replace("_", " ").capitalize()
-    lines = [f"## {title}", ""]
+    called = title(name)
+    lines = [f"## {called[0].upper()}{called[1:]}", ""]
     for claim, found in zip(module.CLAIMS, judged, strict=True):
-        lines += [f"**{claim.text}** {claim.comment}", ""]
+        lines += [f"**{claim.text.rstrip('.')}.** {claim.comment}", ""]
         lines += [
             f"| run | {claim.unit} | verdict |",
             "| --- | --- | --- |",
