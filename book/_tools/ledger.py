@@ -18,8 +18,7 @@ from syre_helpers import experiments
 NO_CONTROL = "no such control"
 RESULTS = chapters.ROOT / "results"
 PAGE = chapters.BOOK / "reference" / "paper-against-book.md"
-# Where each experiment is told, in the order of the page, and how the page calls those whose module's
-# name does not say it.
+# How the page calls those whose module's name does not say it.
 TITLES = {
     "linear_vae": "linear VAE",
     "beta_vae": "beta-VAE",
@@ -27,6 +26,7 @@ TITLES = {
     "plasticity": "loss of plasticity",
     "reinforcement": "reinforcement learning",
 }
+# Where each experiment is told, in the order of the page.
 CHAPTERS = {
     "dead_neurons": "practice/dead-neurons",
     "identical_units": "practice/identical-units",
