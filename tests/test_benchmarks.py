@@ -3,6 +3,7 @@
 Nothing here asserts a time.
 """
 
+import csv
 import dataclasses
 import importlib.util
 import json
@@ -11,6 +12,7 @@ import sys
 
 import nbformat
 import pytest
+import torch
 
 import chapters
 
@@ -176,3 +178,34 @@ def test_the_page_shows_the_recorded_networks(network_cost):
     text = "\n".join(cell.source for cell in page.cells if cell.cell_type == "markdown")
     assert network_cost.table(rows) in text
     assert source["date"] in text
+
+
+def test_presets_that_were_not_run_are_timed(tmp_path, monkeypatch):
+    program = imported("paper_presets")
+    arguments = ["--seconds", "0.2", "--only", "dead_neurons:paper", "reinforcement:paper"]
+    monkeypatch.setattr(sys, "argv", ["paper_presets.py", *arguments, "--out", str(tmp_path)])
+    threads = torch.get_num_threads()
+    try:
+        assert program.main() == 0
+    finally:
+        torch.set_num_threads(threads)
+        del sys.modules["paper_presets"]
+    lines = (tmp_path / "not_run.csv").read_text().splitlines()
+    rows = {row["experiment"]: row for row in csv.DictReader(lines)}
+    dead = rows["dead_neurons"]
+    assert (dead["trainings"], dead["steps"]) == ("1", "20000")
+    assert float(dead["hours"]) == pytest.approx(
+        float(dead["seconds_a_step"]) * 20_000 / 3600, abs=0.01
+    )
+    # Seven arms, eight seeds, ten phases of two million steps.
+    assert int(rows["reinforcement"]["steps"]) == 7 * 8 * 10 * 976 * 2048
+    assert json.loads((tmp_path / "not_run.json").read_text())["where"]
+
+
+def test_trainings_are_counted_without_a_step():
+    program = imported("paper_presets")
+    module = program.experiments.load("mode_connectivity")
+    config = program.experiments.configure(module, "batchnorm", seeds=1)
+    lengths = program.count(module, config)
+    del sys.modules["paper_presets"]
+    assert lengths == [config.steps] * (2 * len(module.compared_arms(config)))

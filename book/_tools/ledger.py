@@ -7,6 +7,8 @@ in the experiment's module.
 
 from __future__ import annotations
 
+import csv
+import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -17,6 +19,8 @@ from syre_helpers import experiments
 
 NO_CONTROL = "no such control"
 RESULTS = chapters.ROOT / "results"
+# Written by benchmarks/paper_presets.py.
+TIMED = RESULTS / "not_run.csv"
 PAGE = chapters.BOOK / "reference" / "paper-against-book.md"
 # How the page calls those whose module's name does not say it.
 TITLES = {
@@ -185,10 +189,24 @@ def section(
     lines += [source(name, preset, record) for preset, record in runs.items()]
     missing = [p for p in module.PRESETS if p not in runs]
     lines += [
-        f"- *{preset}*: not run. `python -m syre_helpers run {name} --preset {preset}`"
+        f"- *{preset}*: not run{effort(name, preset)}. "
+        f"`python -m syre_helpers run {name} --preset {preset}`"
         for preset in missing
     ]
     return "\n".join([*lines, ""])
+
+
+def effort(name: str, preset: str) -> str:
+    """Return in words how long a preset that was not run would take, as far as it was timed."""
+    if not TIMED.exists():
+        return ""
+    facts = json.loads(TIMED.with_suffix(".json").read_text())
+    with TIMED.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if (row["experiment"], row["preset"]) == (name, preset):
+                hours = plain(float(row["hours"]), 2)
+                return f", about {hours} hours on {facts['where']}, none of which is done"
+    return ""
 
 
 def source(name: str, preset: str, record: experiments.Record) -> str:
