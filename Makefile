@@ -25,7 +25,7 @@ SLOW := $(if $(FAST),-m "not slow",)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book strict execute test lint format serve browse colab bench ledger picture links lock clean
+.PHONY: help setup book strict execute test lint format serve offline browse colab bench ledger picture links lock clean
 
 help:  ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -67,6 +67,10 @@ format: $(READY)  ## let ruff and nbstripout put right what they can
 serve: book  ## build the site and show it on http://localhost:8000 (PORT=… for another)
 	@echo "The book is at http://localhost:$(PORT)/ (stop with Ctrl-C)."
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+offline: book  ## build the site and pack it as one file, to be read anywhere without a network
+	@$(BIN)/python -m zipfile -c _build/leaving-the-mirror.zip _build/html
+	@echo "Packed: _build/leaving-the-mirror.zip. Unpack it and open html/index.html in a browser."
 
 browse: $(READY)  ## open the built pages in headless Chromium and look at them (extra: browser)
 	@$(BIN)/python $(TOOLS)/browse.py $(ONLY)
