@@ -87,7 +87,9 @@ def count(module: Any, config: Any) -> list[int]:
         return ()
 
     quiet = mock.patch.object(loop, "progress", none), mock.patch.object(many, "progress", none)
-    with with_data(600), quiet[0], quiet[1]:
+    # As few images as make two batches.
+    limit = 2 * getattr(config, "batch_size", getattr(config, "batch", 0)) or None
+    with with_data(limit), quiet[0], quiet[1]:
         module.run(config)
     return lengths
 
