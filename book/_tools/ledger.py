@@ -17,7 +17,8 @@ from typing import Any
 import chapters
 from syre_helpers import experiments
 
-NO_CONTROL = "no such control"
+# What the paper does not say can be found true or false here, but not reproduced.
+UNSAID = ("no such control", "not tried")
 RESULTS = chapters.ROOT / "results"
 # Written by benchmarks/paper_presets.py.
 TIMED = RESULTS / "not_run.csv"
@@ -119,7 +120,7 @@ def plain(number: float, digits: int) -> str:
 
 def said(claim: Any, verdict: str) -> str:
     """Return a verdict in the words for a claim of the paper, or for one that it does not make."""
-    if claim.paper != NO_CONTROL:
+    if claim.paper not in UNSAID:
         return verdict
     return {"reproduced": "holds", "not": "does not hold"}.get(verdict, verdict)
 
