@@ -410,7 +410,7 @@ CLAIMS = (
         measure=_ratio("syre 0.01", f"{_CONTROL} 0.01", "rank"),
         unit="numerical rank, syre 0.01 / bias 0.01 added after",
         holds=lambda values: bool(values.mean() > 1.1),
-        comment="Where the ratio is about 1, noise alone explains the rank.",
+        comment="Near 1 noise alone explains the rank; what is above gains no accuracy: see below.",
     ),
     Claim(
         text="Syre at its default strength keeps the accuracy",
