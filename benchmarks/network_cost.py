@@ -199,7 +199,7 @@ def table(rows: list[Row]) -> str:
     of = {(r.form, r.network): r for r in rows}
     names = list(dict.fromkeys(r.network for r in rows))
     lines = [
-        f"| | {' | '.join(f'{name}: time | memory' for name in names)} |",
+        f"| form | {' | '.join(f'{name}: time | memory' for name in names)} |",
         f"| --- |{' ---: |' * (2 * len(names))}",
         f"| {BASELINE} | {' | '.join(f'{of[BASELINE, n].ms:.0f} ms | ' for n in names)} |",
     ]

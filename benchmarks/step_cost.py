@@ -252,7 +252,7 @@ def table(rows: list[Row]) -> str:
     steps = {(r.form, r.optimizer): r for r in rows if r.what == "step"}
     optimizers = list(dict.fromkeys(optimizer for _, optimizer in steps))
     lines = [
-        f"| | {' | '.join(optimizers)} | bytes a parameter |",
+        f"| form | {' | '.join(optimizers)} | bytes a parameter |",
         f"| --- |{' ---: |' * (len(optimizers) + 1)}",
         f"| {BASELINE} | "
         + " | ".join(f"{steps[BASELINE, o].ms:.2f} ms" for o in optimizers)

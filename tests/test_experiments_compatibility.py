@@ -205,7 +205,7 @@ def test_each_preset_asks_for_its_own_data(monkeypatch):
 def table_of(record):
     """The differences to plain decay as a Markdown table."""
     final = last(record.table)
-    lines = ["| | points against plain decay |", "| --- | ---: |"]
+    lines = ["| arm | points against plain decay |", "| --- | ---: |"]
     for arm in record.table.arm.unique():
         if arm == "plain decay":
             continue
