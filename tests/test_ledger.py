@@ -11,7 +11,8 @@ from syre_helpers import experiments
 from syre_helpers.experiments import Record
 from syre_helpers.experiments._claims import Claim
 
-RECORDS = sorted(f for f in ledger.RESULTS.glob("*.csv") if not f.stem.endswith("_cost"))
+OTHERS = ("step_cost", "network_cost", "not_run")
+RECORDS = sorted(f for f in ledger.RESULTS.glob("*.csv") if f.stem not in OTHERS)
 
 
 def claim(holds, presets=None):

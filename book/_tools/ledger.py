@@ -205,8 +205,9 @@ def effort(name: str, preset: str) -> str:
     with TIMED.open(newline="") as file:
         for row in csv.DictReader(file):
             if (row["experiment"], row["preset"]) == (name, preset):
-                hours = plain(float(row["hours"]), 2)
-                return f", about {hours} hours on {facts['where']}, none of which is done"
+                hours = float(row["hours"])
+                about = f"{hours:.0f}" if hours >= 10 else f"{hours:.2g}"
+                return f", about {about} hours on {facts['where']}, none of which is recorded"
     return ""
 
 

@@ -250,7 +250,7 @@ CLAIMS = (
         ),
         unit="train error of syre 0.01 / generic start",
         holds=lambda values: _mean_log(values) < math.log(1.5),
-        comment="It depends on the teacher: with others syre ends up to 2.5 times higher.",
+        comment="It depends on the teacher: with others syre ends two to three times as high.",
     ),
     Claim(
         text="Syre does better than a single random kick at the start",
