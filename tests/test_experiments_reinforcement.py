@@ -1,7 +1,9 @@
 """PPO in a changing world: what the quick run shows, resuming, and syre beside SB3's own files."""
 
+import dataclasses
 import io
 import random
+import tempfile
 
 import numpy as np
 import pandas as pd
@@ -141,6 +143,16 @@ def run_twice_interrupted(config, folder, monkeypatch, name="_save", after=2):
 def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
     config = configure(**TINY, fix_shares=(0.5,), sigma_ratios=(1.0,), pull_to_start=True)
     run_twice_interrupted(config, tmp_path / "deep", monkeypatch, after=7)
+
+
+def test_nothing_is_left_in_the_folder_of_temporary_files(tmp_path, monkeypatch):
+    there = tmp_path / "temporary"
+    there.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(there))
+    config = configure(**TINY | {"phases": 1}, sigma_ratios=(), pull_to_start=False)
+    reinforcement.run(config, tmp_path / "kept")
+    reinforcement.run(dataclasses.replace(config, phases=2), tmp_path / "kept")  # goes on
+    assert not list(there.iterdir())
 
 
 def test_paper_preset_starts_stops_and_finishes(tmp_path, monkeypatch):

@@ -248,7 +248,7 @@ def change(environment: Any, config: Config, generator: np.random.Generator) -> 
 
 def make_ppo(config: Config, environment: Any, seed: int) -> Any:
     """Return a new PPO of stable-baselines3, with ReLU networks of the configured widths."""
-    return _sb3().PPO(
+    model = _sb3().PPO(
         "MlpPolicy",
         environment,
         n_steps=config.n_steps,
@@ -267,6 +267,7 @@ def make_ppo(config: Config, environment: Any, seed: int) -> Any:
         device=config.device,
         seed=seed,
     )
+    return _without_log(model)
 
 
 def in_network(name: str, parameter: Tensor) -> bool:
@@ -308,6 +309,14 @@ def _sb3() -> Any:
     return stable_baselines3
 
 
+def _without_log(model: Any) -> Any:
+    """Give a PPO a logger that writes nothing: its own makes a folder at each call of learn."""
+    from stable_baselines3.common.logger import Logger
+
+    model.set_logger(Logger(folder=None, output_formats=[]))
+    return model
+
+
 def _check(config: Config) -> None:
     for name in ("log_every", "checkpoint_every"):
         every = getattr(config, name)
@@ -325,7 +334,7 @@ def _train(config: Config, arm: Arm, seed: int, file: Path | None) -> list[dict[
         done, rows = (saved["done"], saved["rows"]) if saved else (0, [])
         if saved:
             packed = io.BytesIO(saved["model"].numpy().tobytes())
-            model = _sb3().PPO.load(packed, environment, device=config.device)
+            model = _without_log(_sb3().PPO.load(packed, environment, device=config.device))
         elif arm.start is not None:
             _write(_in_network(model), arm.start(initial, seed))
         _attach(arm, config, model, initial, seed)
