@@ -24,6 +24,7 @@ from ..removal import Arm, arms
 from ..training import fit_many
 from ..training.batches import BatchOrder
 from ._claims import Claim
+from ._seeds import Seeds, seeds_of
 from ._vae import centred, divergence, rank_of_means, with_beta
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ class Config:
         Strengths of syre, and shares of W-fix, to compare.
     lr, batch_size, steps
         Of Adam. Defaults 0.01, 32 and 300.
-    seeds : int
-        Number of seeds, counted from 0. Default 8.
+    seeds : int or tuple of int
+        Number of seeds, counted from 0, or the seeds themselves. Default 8.
     stacked : int
         So many seeds train as one program, which is faster, takes more memory, and gives them the
         same batches and noise. Default 8.
@@ -78,7 +79,7 @@ class Config:
     lr: float = 0.01
     batch_size: int = 32
     steps: int = 300
-    seeds: int = 8
+    seeds: Seeds = 8
     stacked: int = 8
     device: str = "cpu"
 
@@ -198,8 +199,10 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     train, test = images(config)
     measures = _measures(config, test)
     tables = []
-    for first in range(0, config.seeds, config.stacked):
-        seeds = range(first, min(first + config.stacked, config.seeds))
+    asked = seeds_of(config.seeds)
+    # The batches belong to the whole group, also where only a part of it is asked for.
+    for first in sorted({seed - seed % config.stacked for seed in asked}):
+        seeds = [seed for seed in asked if first <= seed < first + config.stacked]
         tables.append(
             fit_many(
                 lambda: VAE(train.shape[1], config.hidden, config.latents),

@@ -23,6 +23,7 @@ from ..removal import Arm, Syre, arms
 from ..training.batches import BatchOrder
 from ._claims import Claim
 from ._each import fit_each
+from ._seeds import Seeds, seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,8 +64,8 @@ class Config:
     warmup : float
         Share of the run in which the learning rate rises from 0; then it falls to 0 as a cosine
         does. Default 0.
-    seeds : int
-        Number of seeds, counted from 0. Default 8.
+    seeds : int or tuple of int
+        Number of seeds, counted from 0, or the seeds themselves. Default 8.
     device : str
         Default "cpu".
     """
@@ -85,7 +86,7 @@ class Config:
     batch: int = 64
     epochs: int = 6
     warmup: float = 0.0
-    seeds: int = 8
+    seeds: Seeds = 8
     device: str = "cpu"
 
 
@@ -183,7 +184,7 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
             checkpoints=checkpoints,
             checkpoint_every=per_epoch,
         )[0]
-        for seed in range(config.seeds)
+        for seed in seeds_of(config.seeds)
     ]
     return pd.concat(tables, ignore_index=True)
 

@@ -21,6 +21,7 @@ from ..models import ProductRegression
 from ..removal import Arm, arms
 from ..training import fit_many
 from ._claims import Claim
+from ._seeds import Seeds, seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +48,8 @@ class Config:
         Strengths of syre, and shares of W-fix, to compare.
     lr, momentum, steps
         Of gradient descent on all samples. Defaults 0.02, 0.9 and 2000.
-    seeds : int
-        Number of seeds, counted from 0. Default 10.
+    seeds : int or tuple of int
+        Number of seeds, counted from 0, or the seeds themselves. Default 10.
     device : str
         Default "cpu".
     """
@@ -64,7 +65,7 @@ class Config:
     lr: float = 0.02
     momentum: float = 0.9
     steps: int = 2000
-    seeds: int = 10
+    seeds: Seeds = 10
     device: str = "cpu"
 
 
@@ -119,7 +120,7 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         make_model,
         data,
         compared_arms(config),
-        range(config.seeds),
+        seeds_of(config.seeds),
         steps=config.steps,
         loss=torch.nn.functional.mse_loss,
         optimizer=lambda p: torch.optim.SGD(p, lr=config.lr, momentum=config.momentum),

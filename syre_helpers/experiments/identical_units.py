@@ -20,6 +20,7 @@ from ..models import mlp
 from ..removal import Arm, arms
 from ..training import fit_many
 from ._claims import Claim
+from ._seeds import Seeds, seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +48,8 @@ class Config:
         Strengths of syre, and shares of W-fix, to compare.
     lr, momentum, batch_size, steps
         Of gradient descent. Defaults 0.03, 0.9, 50 and 2000.
-    seeds : int
-        Number of seeds, counted from 0. Default 8.
+    seeds : int or tuple of int
+        Number of seeds, counted from 0, or the seeds themselves. Default 8.
     device : str
         Default "cpu".
     """
@@ -67,7 +68,7 @@ class Config:
     momentum: float = 0.9
     batch_size: int = 50
     steps: int = 2000
-    seeds: int = 8
+    seeds: Seeds = 8
     device: str = "cpu"
 
 
@@ -175,7 +176,7 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         make_model,
         tuple(data),
         compared_arms(config),
-        range(config.seeds),
+        seeds_of(config.seeds),
         steps=config.steps,
         loss=torch.nn.functional.mse_loss,
         optimizer=lambda p: torch.optim.SGD(p, lr=config.lr, momentum=config.momentum),

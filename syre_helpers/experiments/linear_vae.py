@@ -23,6 +23,7 @@ from ..removal import Arm, arms
 from ..training import fit_many
 from ..training.batches import Data
 from ._claims import Claim
+from ._seeds import Seeds, seeds_of
 from ._vae import BETA, divergence, rank_of_means, with_beta
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ class Config:
         Of each point's latents, for the sampled loss. Default 16.
     lr, momentum, steps
         Of gradient descent. Defaults 0.01, 0.9 and 500.
-    seeds : int
-        Number of seeds, counted from 0. Default 8.
+    seeds : int or tuple of int
+        Number of seeds, counted from 0, or the seeds themselves. Default 8.
     device : str
         Default "cpu".
     """
@@ -72,7 +73,7 @@ class Config:
     lr: float = 0.01
     momentum: float = 0.9
     steps: int = 500
-    seeds: int = 8
+    seeds: Seeds = 8
     device: str = "cpu"
 
 
@@ -292,7 +293,7 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
             lambda: kind(config.d, latents, config.dead, config.beta).double(),
             points,
             compared,
-            range(config.seeds),
+            seeds_of(config.seeds),
             steps=config.steps,
             loss=lambda output, target: output.mean(),
             optimizer=lambda p: torch.optim.SGD(p, lr=config.lr, momentum=config.momentum),

@@ -30,6 +30,7 @@ from ..training.batches import BatchOrder
 from ..training.options import Measure, made_with_seed
 from ._claims import Claim
 from ._each import fit_each
+from ._seeds import Seeds, seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,8 +69,8 @@ class Config:
         Whether the learning rate falls to 0 as half a cosine. Default False.
     points : int
         How many points of the line are tried. Default 25.
-    seeds : int
-        Number of pairs of networks, counted from 0. Default 8.
+    seeds : int or tuple of int
+        Number of pairs of networks, counted from 0, or the seeds themselves. Default 8.
     device : str
         Default "cpu".
     """
@@ -88,7 +89,7 @@ class Config:
     steps: int = 400
     anneal: bool = True
     points: int = 11
-    seeds: int = 8
+    seeds: Seeds = 8
     device: str = "cpu"
 
 
@@ -234,7 +235,7 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     reset = reset_statistics(model, split.x_train[:_RESET_IMAGES])
     rows = []
     for arm in compared_arms(config):
-        for k in range(config.seeds):
+        for k in seeds_of(config.seeds):
             a, b = (_on(config.device, states[arm.name, seed]) for seed in (2 * k, 2 * k + 1))
 
             def barrier(end: State, a: State = a) -> float:
@@ -269,7 +270,8 @@ def _train(
         "device": config.device,
         "checkpoint_every": max(1, config.steps // 10),
     }
-    compared, seeds = compared_arms(config), range(2 * config.seeds)
+    compared = compared_arms(config)
+    seeds = [seed for k in seeds_of(config.seeds) for seed in (2 * k, 2 * k + 1)]
     measures = {"accuracy": _accuracy(split)}
     if config.network == "mlp":
         return fit_many(

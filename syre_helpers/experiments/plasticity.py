@@ -25,6 +25,7 @@ from ..removal import Arm, Pull, arms
 from ..training import fit_many
 from ..training.batches import BatchOrder
 from ._claims import Claim
+from ._seeds import Seeds, seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,8 +68,9 @@ class Config:
         else to tune, has `vanilla_lrs`, eight learning rates.
     vanilla_lrs : tuple of float
         See `lrs`.
-    seeds : int
-        Number of seeds, counted from 0, or from `tuning_seeds` after a tuning. Default 8.
+    seeds : int or tuple of int
+        Number of seeds, counted from 0, or from `tuning_seeds` after a tuning; without a tuning
+        also the seeds themselves. Default 8.
     device : str
         Default "cpu".
     """
@@ -89,8 +91,15 @@ class Config:
     lrs: tuple[float, float] = (0.02, 0.05)
     decays: tuple[float, float, float, float] = (0.003, 0.01, 0.03, 0.1)
     vanilla_lrs: tuple[float, ...] = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1)
-    seeds: int = 8
+    seeds: Seeds = 8
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.tuning_seeds and not isinstance(self.seeds, int):
+            raise ValueError(
+                f"seeds={self.seeds!r} with tuning_seeds={self.tuning_seeds}: the seeds of a tuned "
+                "run share its tuning and cannot be split; give their number"
+            )
 
 
 PRESETS = {
@@ -410,7 +419,7 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     stream = Stream(config)
     compared = compared_arms(config, stream)
     file = None if checkpoints is None else checkpoints / "run.pt"
-    return train(config, stream, compared, range(config.seeds), checkpoint=file)
+    return train(config, stream, compared, seeds_of(config.seeds), checkpoint=file)
 
 
 def _run_tuned(config: Config, checkpoints: Path | None) -> pd.DataFrame:
@@ -427,7 +436,7 @@ def _run_tuned(config: Config, checkpoints: Path | None) -> pd.DataFrame:
     for control in [*_controls(decay, ratio), arms.syre(decay, 0.01).renamed("syre 0.01")]:
         words = f"decay {decay:g}, as syre"
         chosen[control.name] = Setting(control.name, words, best["syre"].lr, control)
-    fresh = range(config.tuning_seeds, config.tuning_seeds + config.seeds)
+    fresh = [config.tuning_seeds + seed for seed in seeds_of(config.seeds)]
     final = _train_settings(config, stream, chosen, fresh, "final", checkpoints)
     names = {k: f"tuning {s.family}: {s.words}, lr {s.lr:g}" for k, s in enumerate(settings)}
     return pd.concat([final, tried.assign(arm=tried.arm.map(names))], ignore_index=True)

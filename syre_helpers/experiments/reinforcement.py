@@ -26,6 +26,7 @@ from ..measures import dead_fraction, effective_rank
 from ..removal import Arm, Syre, arms
 from ..training.options import progress
 from ._claims import Claim
+from ._seeds import Seeds, seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,8 +64,8 @@ class Config:
         Compare decay towards the initial weights, too. Default True.
     friction : tuple of float
         Lowest and highest sliding friction; each phase draws one, evenly on a logarithmic scale.
-    seeds : int
-        Number of seeds, counted from 0. Default 8.
+    seeds : int or tuple of int
+        Number of seeds, counted from 0, or the seeds themselves. Default 8.
     device : str
         Default "cpu", which is the faster one for networks of this size.
     """
@@ -89,7 +90,7 @@ class Config:
     fix_shares: tuple[float, ...] = ()
     pull_to_start: bool = True
     friction: tuple[float, float] = (0.02, 2.0)
-    seeds: int = 8
+    seeds: Seeds = 8
     device: str = "cpu"
 
 
@@ -185,7 +186,7 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     import pandas as pd
 
     _check(config)
-    pairs = [(arm, seed) for seed in range(config.seeds) for arm in compared_arms(config)]
+    pairs = [(arm, seed) for seed in seeds_of(config.seeds) for arm in compared_arms(config)]
     rows: list[dict[str, Any]] = []
     for k in progress(range(len(pairs)), "training"):
         arm, seed = pairs[k]

@@ -31,6 +31,7 @@ from ..training import fit_many
 from ..training.options import made_with_seed
 from ._claims import Claim
 from ._each import fit_each
+from ._seeds import Seeds, seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,9 +84,9 @@ class Config:
         Measure on at most so many training and so many test images. Default: all.
     measured : int
         How often, evenly over the training, after the start. Default 4.
-    seeds : int
-        Number of seeds, counted from 0. Default 8. On CIFAR a seed also sets the views; elsewhere
-        all seeds see the same ones.
+    seeds : int or tuple of int
+        Number of seeds, counted from 0, or the seeds themselves. Default 8. On CIFAR a seed also
+        sets the views; elsewhere all seeds see the same ones.
     device : str
         Default "cpu".
     """
@@ -112,7 +113,7 @@ class Config:
     ridge: float = 1e-3
     n_probe: int | None = None
     measured: int = 4
-    seeds: int = 8
+    seeds: Seeds = 8
     device: str = "cpu"
 
 
@@ -205,7 +206,7 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         "device": config.device,
         "checkpoint_every": math.ceil(config.steps / 20),
     }
-    seeds = range(config.seeds)
+    seeds = seeds_of(config.seeds)
     if _stacked(config):
         table, states = fit_many(
             make_model,
@@ -530,7 +531,7 @@ def _one_by_one(
     import pandas as pd
 
     tables, trained = [], {}
-    for seed in range(config.seeds):
+    for seed in seeds_of(config.seeds):
 
         def data(step: int, seed: int = seed) -> tuple[Tensor, Tensor]:
             return _views(config, x, step, config.batch_size, seed)

@@ -27,6 +27,7 @@ from ..training import fit_many
 from ..training.batches import BatchOrder
 from ._claims import Claim
 from ._each import fit_each
+from ._seeds import Seeds, seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +65,8 @@ class Config:
         Defaults 0.05, 32 and 400.
     rank_samples : int
         Test images whose features are measured. Default 450.
-    seeds : int
-        Number of seeds, counted from 0. Default 8.
+    seeds : int or tuple of int
+        Number of seeds, counted from 0, or the seeds themselves. Default 8.
     device : str
         Default "cpu".
     """
@@ -86,7 +87,7 @@ class Config:
     batch_size: int = 32
     steps: int = 400
     rank_samples: int = 450
-    seeds: int = 8
+    seeds: Seeds = 8
     device: str = "cpu"
 
 
@@ -184,7 +185,7 @@ def train(config: Config, checkpoints: Path | None = None) -> tuple[pd.DataFrame
             params |= _added_afterwards(config, decay, params)
         names = dict.fromkeys(name for name, _ in params)  # arm by arm, also where runs are not
         for name in names:
-            for seed in range(config.seeds):
+            for seed in seeds_of(config.seeds):
                 row: dict[str, object] = {"arm": name, "seed": seed, "step": config.steps}
                 row |= {"weight_decay": decay, **_measured(config, data, params[name, seed])}
                 rows.append(row)
@@ -318,7 +319,7 @@ def _fit_stacked(
         lambda: _model(config, data),
         (data.x_train, data.y_train),
         compared,
-        range(config.seeds),
+        seeds_of(config.seeds),
         batch_size=config.batch_size,
         checkpoint=None if checkpoints is None else checkpoints / f"decay {decay:g}.pt",
         return_params=True,
@@ -336,7 +337,7 @@ def _fit_each(
 ) -> Trained:
     """Train one by one on a function of the step, so that no pass over all data is made at once."""
     trained: Trained = {}
-    for seed in range(config.seeds):
+    for seed in seeds_of(config.seeds):
         order = BatchOrder(len(data.y_train), config.batch_size, seed)
         _, models = fit_each(
             lambda: _model(config, data),
@@ -366,7 +367,7 @@ def _added_afterwards(config: Config, decay: float, trained: Trained) -> Trained
     for ratio in config.sigma_ratios:
         add = arms.bias_added_after(decay, ratio).finish
         assert add is not None
-        for seed in range(config.seeds):
+        for seed in seeds_of(config.seeds):
             plain = trained[f"plain decay, {decay:g}", seed]
             added[f"{_CONTROL} {ratio:g}, {decay:g}", seed] = dict(add(plain, seed))
     return added
