@@ -163,12 +163,12 @@ def test_from_a_generic_start_all_agree():
     assert (free - 1).abs().max() < 0.02
 
 
-@pytest.mark.parametrize("preset", ["mnist", "paper"])
+@pytest.mark.parametrize("preset", ["mnist", "paper", "paper-mnist"])
 def test_image_presets_go_on_after_an_interruption(preset, tmp_path, monkeypatch):
     """On small images of the right form, with a short schedule."""
     x = 3 * torch.rand(300, 784, generator=torch.Generator().manual_seed(0)) - 0.5
     split = datasets.DataSplit(x, torch.zeros(300).long(), x[:50], torch.zeros(50).long())
-    name = {"mnist": "mnist", "paper": "fashion_mnist"}[preset]
+    name = "fashion_mnist" if preset == "paper" else "mnist"
     monkeypatch.setattr(datasets, name, lambda: split)
     config = experiments.configure(linear_vae, preset, steps=20, seeds=2, d=16)
     whole = linear_vae.run(config)

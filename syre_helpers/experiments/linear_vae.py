@@ -84,6 +84,8 @@ PRESETS = {
     "quick-generic": Config(dead=0),
     "mnist": Config(data="mnist", d=64, beta=0.25, lr=0.02, weight_decay=5e-4, steps=1500),
     "paper": Config(data="fashion_mnist", d=64, beta=0.25, lr=0.004, weight_decay=5e-4, steps=6000),
+    # Unreduced, on other data.
+    "paper-mnist": Config(data="mnist", d=64, beta=0.25, lr=0.004, weight_decay=5e-4, steps=6000),
 }
 
 
