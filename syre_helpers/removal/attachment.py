@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from .sharding import local
+from .shift import shift_of
 from .warning import SyreWarning
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ class Attachment:
 
     def __init__(self, syre: Syre, optimizer: Optimizer, named: Mapping[str, nn.Parameter]) -> None:
         self._syre = syre
+        # accelerate hands out optimizers in a wrapper, which takes no hooks.
+        while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+            optimizer = inner
         self._names = _held_names(optimizer, named)
         _check_groups(optimizer, self._names)
         _check_precision(syre, optimizer, self._names)
@@ -47,17 +52,23 @@ class Attachment:
 
     @torch.no_grad()
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if not any(p in self._names for group in optimizer.param_groups for p in group["params"]):
+            raise ValueError(
+                "the optimizer holds none of the parameters any longer that syre was attached to; "
+                "shard or prepare the model first, then attach"
+            )
         for group in optimizer.param_groups:
             # As the optimizers themselves do, leave alone what got no gradient.
-            moving = [p for p in group["params"] if p.grad is not None and p in self._names]
+            held = [p for p in group["params"] if p.grad is not None and p in self._names]
             rate = float(group["lr"]) * self._syre.weight_decay
-            if not moving or rate == 0:
+            if not held or rate == 0:
                 continue
-            theta_0 = [self._syre._fixed_bias(self._names[p], p) for p in moving]
+            moving = [local(p) for p in held]
+            theta_0 = [local(self._syre._fixed_bias(self._names[p], p)) for p in held]
             if self._syre.sigma_D == 0:
                 torch._foreach_lerp_(moving, theta_0, rate)
                 continue
-            xi = [self._syre._fixed_xi(self._names[p], p) for p in moving]
+            xi = [local(self._syre._fixed_xi(self._names[p], p)) for p in held]
             diff = torch._foreach_sub(moving, theta_0)
             torch._foreach_addcmul_(diff, diff, xi)  # diff + diff * xi
             torch._foreach_add_(moving, diff, alpha=-rate)
@@ -72,7 +83,7 @@ def _held_names(optimizer: Optimizer, named: Mapping[str, nn.Parameter]) -> dict
             "was made for, after any change that replaces its parameters"
         )
     for parameter, name in names.items():
-        if hasattr(parameter, "_syre_shift"):
+        if shift_of(parameter) is not None:
             raise ValueError(
                 f"parameter {name!r} is under parametrize; call syre.remove(model) first, since "
                 "both together would pull twice"

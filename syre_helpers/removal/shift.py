@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from .names import canonical_name
+from .sharding import index, is_sharded, local
 from .warning import SyreWarning
 
 
@@ -43,9 +45,6 @@ class Shift(nn.Module):
 
     def forward(self, theta: Tensor) -> Tensor:
         """Return the effective parameter."""
-        if isinstance(theta, nn.Parameter) and not hasattr(theta, "_syre_shift"):
-            # A deep copy of the model has new parameters, which do not inherit this mark.
-            theta._syre_shift = self  # type: ignore[attr-defined]
         return theta + self.theta_0
 
     def right_inverse(self, p: Tensor) -> Tensor:
@@ -64,8 +63,8 @@ def shift_parameters(
         If one of them cannot be parametrized; nothing is changed then.
     """
     sites = [site for site in _sites(model) if site[0] in biases]
-    for name, module, _ in sites:
-        _check_site(name, module)
+    for name, module, attribute in sites:
+        _check_site(name, module, attribute)
     _watch_optimizers()
     shifts: dict[str, Shift] = {}
     for name, module, attribute in sites:
@@ -73,9 +72,41 @@ def shift_parameters(
             shifts[name] = Shift(biases[name], xis.get(name), weight_decay)
         parametrize.register_parametrization(module, attribute, shifts[name])
         shifts[name].shifted = True
-        _chain(module, attribute).original._syre_shift = shifts[name]
+        chain = _chain(module, attribute)
+        _mark(chain, ())
+        chain.register_forward_pre_hook(_mark)
     for shift in shifts.values():
         shift.shifted = False
+
+
+# Where shifted parameters live. Sharding puts new parameters there, which bear no mark.
+_chains_in_use: WeakSet[nn.Module] = WeakSet()
+
+
+def shift_of(parameter: Tensor) -> Shift | None:
+    """Return the shift that a parameter is under, if any."""
+    if is_sharded(parameter):
+        held = [chain for chain in _chains_in_use if _original(chain) is parameter]
+        return _first(held[0]) if held else None
+    return getattr(parameter, "_syre_shift", None)
+
+
+def _mark(chain: nn.Module, args: tuple[object, ...]) -> None:
+    """Note whose parameter this is; before each use too, since a deep copy has new parameters."""
+    _chains_in_use.add(chain)
+    original = _original(chain)
+    if not hasattr(original, "_syre_shift"):
+        original._syre_shift = _first(chain)  # type: ignore[attr-defined]
+
+
+def _original(chain: nn.Module) -> Tensor:
+    original: Tensor = chain.original  # type: ignore[assignment]
+    return original
+
+
+def _first(chain: Any) -> Shift:
+    shift: Shift = chain[0]
+    return shift
 
 
 def bake(model: nn.Module) -> None:
@@ -84,7 +115,7 @@ def bake(model: nn.Module) -> None:
     Raises
     ------
     ValueError
-        If the model has none.
+        If the model has none, or is sharded.
     """
     found = [
         (module, attribute)
@@ -98,6 +129,11 @@ def bake(model: nn.Module) -> None:
             "the model has no parameter under Syre.parametrize; there is nothing to remove"
         )
     originals = {id(p): p for module, a in found for p in [_chain(module, a).original]}
+    if any(is_sharded(p) for p in originals.values()):
+        raise ValueError(
+            "the model is sharded; load its full state into an unsharded model under the same "
+            "parametrize, and call syre.remove on that"
+        )
     # Tied weights share one original, which removal overwrites: read all the values first.
     values = {id(_chain(module, a).original): getattr(module, a).detach() for module, a in found}
     for module, attribute in found:
@@ -127,7 +163,12 @@ def _sites(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
             yield first.setdefault(id(parameter), name), module, attribute
 
 
-def _check_site(name: str, module: nn.Module) -> None:
+def _check_site(name: str, module: nn.Module, attribute: str) -> None:
+    if is_sharded(getattr(module, attribute)):
+        raise ValueError(
+            f"parameter {name!r} is sharded, and what shards it would lose sight of it; use "
+            "syre.attach(optimizer, model)"
+        )
     if isinstance(module, parametrize.ParametrizationList):
         raise ValueError(
             f"parameter {name!r} is parametrized already; remove that parametrization first, or "
@@ -157,7 +198,7 @@ def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     for group in optimizer.param_groups:
         decay = group.get("weight_decay", 0)
         for p in group["params"]:
-            shift: Shift | None = getattr(p, "_syre_shift", None)
+            shift = shift_of(p)
             if shift is None:
                 continue
             if decay != shift.weight_decay and not shift.warned:
@@ -177,4 +218,5 @@ def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
                     f"coupled (SGD, Adam); {type(optimizer).__name__} decays by itself. Use "
                     "syre.attach(optimizer, model) with weight_decay=0 in the optimizer."
                 )
-            p.grad.add_(shift.xi * p, alpha=decay)
+            xi = shift.xi.reshape(-1)[index(p)] if is_sharded(p) else shift.xi
+            local(p.grad).add_(xi * local(p), alpha=decay)

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .._checks import nonnegative, whole
-from . import noise
+from . import noise, sharding
 from .attachment import Attachment
 from .names import canonical_name, fan_ins, named_parameters
 from .pull import Pull
-from .shift import bake, shift_parameters
+from .shift import bake, shift_of, shift_parameters
 from .warning import SyreWarning
 
 Where = Callable[[str, Tensor], bool]
@@ -152,14 +152,15 @@ class Syre:
             The parameter's name; what wrappers insert (``module.``, ``_orig_mod.``) does not
             matter.
         tensor : Tensor
-            Gives the shape (that of the whole parameter), dtype and device.
+            Gives the shape (that of the whole parameter), dtype and device; of a sharded one
+            (``DTensor``) also which elements are here.
 
         Returns
         -------
         Tensor
-            Like `tensor`. Its standard deviation is `sigma_0`, or ``sigma_ratio / sqrt(fan_in)``
-            with the fan-in known from a model that was seen before, else from the tensor's own
-            shape.
+            Like `tensor`, and sharded where that is. Its standard deviation is `sigma_0`, or
+            ``sigma_ratio / sqrt(fan_in)`` with the fan-in known from a model that was seen before,
+            else from the tensor's own shape.
 
         Raises
         ------
@@ -169,9 +170,9 @@ class Syre:
         _check_real(name, tensor)
         canonical = canonical_name(name)
         scale = self._scale(canonical, tensor.shape)
-        unit = noise.normal(self.seed, f"bias|{canonical}", _index(tensor))
+        unit = noise.normal(self.seed, f"bias|{canonical}", sharding.index(tensor))
         wide = tensor.dtype if tensor.dtype == torch.float64 else torch.float32
-        return (unit.to(wide) * scale).to(tensor.dtype).reshape(tensor.shape)
+        return sharding.laid_out((unit.to(wide) * scale).to(tensor.dtype), tensor)
 
     def metric(self, name: str, tensor: Tensor) -> Tensor:
         r"""Return the diagonal of :math:`D` for one parameter.
@@ -275,7 +276,7 @@ class Syre:
         Raises
         ------
         ValueError
-            If a parameter is parametrized already, or is held by a recurrent layer. With
+            If a parameter is parametrized or sharded already, or is held by a recurrent layer. With
             ``sigma_D > 0``, later at ``optimizer.step()``, if that optimizer's decay is decoupled.
 
         Warns
@@ -337,13 +338,19 @@ class Syre:
         Raises
         ------
         ValueError
-            If the model is parametrized: its decay is the optimizer's.
+            If the model is parametrized (its decay is the optimizer's) or sharded.
         """
         named = named_parameters(model)
-        if any(hasattr(p, "_syre_shift") for p in named.values()):
+        if any(shift_of(p) is not None for p in named.values()):
             raise ValueError(
                 "the model is under parametrize, where the optimizer's weight_decay is the "
                 "penalty; call syre.remove(model) first, or leave the penalty out"
+            )
+        sharded = [name for name, p in named.items() if sharding.is_sharded(p)]
+        if sharded:
+            raise ValueError(
+                f"parameter {sharded[0]!r} is sharded, so that no process can add up the penalty; "
+                "use syre.attach(optimizer, model)"
             )
         self._learn_scales(named)
         chosen = _chosen(named, where)
@@ -430,7 +437,8 @@ class Syre:
     def _once(
         self, kind: str, make: Callable[[str, Tensor], Tensor], name: str, tensor: Tensor
     ) -> Tensor:
-        key = (kind, name, tensor.shape, tensor.dtype, tensor.device)
+        spread = getattr(tensor, "placements", None), getattr(tensor, "device_mesh", None)
+        key = (kind, name, tensor.shape, tensor.dtype, tensor.device, spread)
         if key not in self._fixed:
             with torch.no_grad():
                 self._fixed[key] = make(name, tensor)
@@ -439,12 +447,9 @@ class Syre:
     def _xi(self, name: str, tensor: Tensor) -> Tensor:
         """Return ``D - 1``, which float32 holds more finely than D."""
         _check_real(name, tensor)
-        unit = noise.uniform(self.seed, f"metric|{canonical_name(name)}", _index(tensor))
-        return (unit * self.sigma_D).to(tensor.dtype).reshape(tensor.shape)
-
-
-def _index(tensor: Tensor) -> Tensor:
-    return torch.arange(tensor.numel(), device=tensor.device)
+        index = sharding.index(tensor)
+        unit = noise.uniform(self.seed, f"metric|{canonical_name(name)}", index)
+        return sharding.laid_out((unit * self.sigma_D).to(tensor.dtype), tensor)
 
 
 def _check_real(name: str, tensor: Tensor) -> None:

@@ -1,0 +1,101 @@
+"""Parameters that are spread over processes: which elements are here, and values laid out alike.
+
+A sharded parameter (a ``DTensor``, as ``torch.distributed.fsdp.fully_shard`` makes them) has the
+shape of the whole and holds a part of it. It is known by its attributes: nothing of
+``torch.distributed`` is imported here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Return whether a tensor is spread over processes."""
+    return hasattr(tensor, "placements") and hasattr(tensor, "device_mesh")
+
+
+def local(tensor: Tensor) -> Tensor:
+    """Return the part of a tensor that this process holds; it shares memory with the tensor."""
+    part: Any = tensor
+    return part.to_local() if is_sharded(tensor) else tensor
+
+
+def index(tensor: Tensor) -> Tensor:
+    """Return where in the whole, flattened tensor the elements stand that this process holds.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        A parameter, sharded or not.
+
+    Returns
+    -------
+    Tensor
+        int64, on the device of `tensor` and shaped like the part that is here.
+
+    Raises
+    ------
+    ValueError
+        If the parts of a sharded tensor are terms of a sum, or of no known layout.
+
+    Examples
+    --------
+    >>> import torch
+    >>> index(torch.zeros(2, 3)).tolist()
+    [[0, 1, 2], [3, 4, 5]]
+    """
+    if not is_sharded(tensor):
+        return torch.arange(tensor.numel(), device=tensor.device).reshape(tensor.shape)
+    spread: Any = tensor
+    places = [torch.arange(size, device=tensor.device) for size in tensor.shape]
+    mesh = spread.device_mesh
+    for placement, parts, own in zip(
+        spread.placements, mesh.shape, mesh.get_coordinate(), strict=True
+    ):
+        if hasattr(placement, "dim"):
+            places[placement.dim] = _part(places[placement.dim], placement, parts, own)
+        elif not placement.is_replicate():
+            raise ValueError(
+                f"a tensor placed as {spread.placements} holds terms of a sum; syre needs "
+                "parameters that are sharded or replicated"
+            )
+    if tuple(map(len, places)) != tuple(spread.to_local().shape):
+        raise ValueError(
+            f"a tensor of shape {tuple(tensor.shape)} placed as {spread.placements} has the part "
+            f"{tuple(spread.to_local().shape)} here, which is of no layout that is known"
+        )
+    flat = torch.zeros([1] * tensor.ndim, dtype=torch.int64, device=tensor.device)
+    for axis, place in enumerate(places):
+        along = place.reshape([-1 if a == axis else 1 for a in range(tensor.ndim)])
+        flat = flat * tensor.shape[axis] + along
+    return flat
+
+
+def laid_out(values: Tensor, like: Tensor) -> Tensor:
+    """Return values of the elements that are here as a tensor that is spread as `like` is."""
+    if not is_sharded(like):
+        return values
+    spread: Any = like
+    return type(spread).from_local(
+        values,
+        spread.device_mesh,
+        spread.placements,
+        run_check=False,
+        shape=like.shape,
+        stride=like.stride(),
+    )
+
+
+def _part(place: Tensor, placement: Any, parts: int, own: int) -> Tensor:
+    """Return the share of a process along one axis, in the order in which it holds it.
+
+    A strided shard, as made where ``fully_shard`` meets tensor parallelism, is a share of each of
+    several pieces.
+    """
+    pieces = place.chunk(getattr(placement, "split_factor", 1))
+    shares = [piece.chunk(parts)[own : own + 1] for piece in pieces]
+    return torch.cat([place[:0], *(share for found in shares for share in found)])
