@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-# What DistributedDataParallel, torch.compile and parametrizations insert into names.
-_WRAPPERS = re.compile(r"(^|(?<=\.))(module|_orig_mod)\.")
+# What DistributedDataParallel, torch.compile, activation checkpoints and parametrizations insert
+# into names.
+_WRAPPERS = re.compile(r"(^|(?<=\.))(module|_orig_mod|_checkpoint_wrapped_module)\.")
 _PARAMETRIZED = re.compile(r"parametrizations\.([^.]+)\.original(?=$|\d)")
 
 
@@ -32,10 +33,16 @@ def named_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     Raises
     ------
     ValueError
-        If two parameters get the same canonical name.
+        If two parameters get the same canonical name, or the model is sharded in the old way, in
+        which nothing is left of a parameter's shape.
     """
     named: dict[str, nn.Parameter] = {}
     for name, parameter in model.named_parameters():
+        if "_fsdp_wrapped_module." in name or "_flat_param" in name:
+            raise ValueError(
+                f"parameter {name!r} is flattened by FullyShardedDataParallel; shard the model "
+                "with torch.distributed.fsdp.fully_shard instead"
+            )
         canonical = canonical_name(name)
         if canonical in named:
             raise ValueError(

@@ -50,29 +50,35 @@ def index(tensor: Tensor) -> Tensor:
     """
     if not is_sharded(tensor):
         return torch.arange(tensor.numel(), device=tensor.device).reshape(tensor.shape)
-    spread: Any = tensor
-    places = [torch.arange(size, device=tensor.device) for size in tensor.shape]
-    mesh = spread.device_mesh
-    for placement, parts, own in zip(
-        spread.placements, mesh.shape, mesh.get_coordinate(), strict=True
-    ):
-        if hasattr(placement, "dim"):
-            places[placement.dim] = _part(places[placement.dim], placement, parts, own)
-        elif not placement.is_replicate():
-            raise ValueError(
-                f"a tensor placed as {spread.placements} holds terms of a sum; syre needs "
-                "parameters that are sharded or replicated"
-            )
-    if tuple(map(len, places)) != tuple(spread.to_local().shape):
-        raise ValueError(
-            f"a tensor of shape {tuple(tensor.shape)} placed as {spread.placements} has the part "
-            f"{tuple(spread.to_local().shape)} here, which is of no layout that is known"
-        )
     flat = torch.zeros([1] * tensor.ndim, dtype=torch.int64, device=tensor.device)
-    for axis, place in enumerate(places):
-        along = place.reshape([-1 if a == axis else 1 for a in range(tensor.ndim)])
-        flat = flat * tensor.shape[axis] + along
+    for axis, place in enumerate(_places(tensor)):
+        later = [1] * (tensor.ndim - axis - 1)
+        flat = flat * tensor.shape[axis] + place.to(tensor.device).reshape(-1, *later)
     return flat
+
+
+def first(tensor: Tensor) -> int | None:
+    """Return the first of `index` where the elements that are here follow one another, else None.
+
+    So it is for a parameter that is not sharded, and for one that is cut along its first axis.
+
+    Examples
+    --------
+    >>> import torch
+    >>> first(torch.zeros(2, 3))
+    0
+    """
+    if not is_sharded(tensor):
+        return 0
+    start = last = 0
+    count = 1
+    for place, size in zip(_places(tensor), tensor.shape, strict=True):
+        if len(place) == 0:
+            return 0
+        start, last = start * size + int(place[0]), last * size + int(place[-1])
+        count *= len(place)
+    # Indices rise, so this is a run if and only if nothing is left out.
+    return start if last - start + 1 == count else None
 
 
 def laid_out(values: Tensor, like: Tensor) -> Tensor:
@@ -88,6 +94,28 @@ def laid_out(values: Tensor, like: Tensor) -> Tensor:
         shape=like.shape,
         stride=like.stride(),
     )
+
+
+def _places(tensor: Tensor) -> list[Tensor]:
+    """Return for each axis of a sharded tensor which of its places are here."""
+    spread: Any = tensor
+    places = [torch.arange(size) for size in tensor.shape]
+    shape, coordinate = spread.device_mesh.shape, spread.device_mesh.get_coordinate()
+    for placement, parts, own in zip(spread.placements, shape, coordinate, strict=True):
+        if hasattr(placement, "dim"):
+            places[placement.dim] = _part(places[placement.dim], placement, parts, own)
+        elif not placement.is_replicate():
+            raise ValueError(
+                f"a tensor placed as {spread.placements} holds terms of a sum; syre needs "
+                "parameters that are sharded or replicated"
+            )
+    here = tuple(local(tensor).shape)
+    if tuple(map(len, places)) != here:
+        raise ValueError(
+            f"a tensor of shape {tuple(tensor.shape)} placed as {spread.placements} has the part "
+            f"{here} here, which is of no layout that is known"
+        )
+    return places
 
 
 def _part(place: Tensor, placement: Any, parts: int, own: int) -> Tensor:
