@@ -22,9 +22,11 @@ from .options import (
     progress,
     set_rate,
 )
+from .processes import Processes
 
 if TYPE_CHECKING:
     import pandas as pd
+    from accelerate import Accelerator
 
 
 def fit(
@@ -44,6 +46,7 @@ def fit(
     device: torch.device | str = "cpu",
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 1000,
+    accelerator: Accelerator | None = None,
 ) -> pd.DataFrame:
     """Train one model in place, with an arm's pull, and measure it along the way.
 
@@ -76,18 +79,30 @@ def fit(
         call with the same arguments resumes.
     checkpoint_every : int
         Default 1000.
+    accelerator : accelerate.Accelerator, optional
+        Its device and precision ("bf16": parameters stay float32), and its processes, in which the
+        same call trains the same model. Default: this process alone, on `device`.
 
     Returns
     -------
     pandas.DataFrame
         One row a measured step: ``arm``, ``seed``, ``step``, ``train_loss``, ``test_loss`` (if
-        there is test data) and the measures.
+        there is test data) and the measures. The same in all processes.
 
     Raises
     ------
     ValueError
-        If an argument is out of range, data are empty or hold NaN, or the checkpoint belongs to
-        another run.
+        If an argument is out of range, data are empty or hold NaN, the checkpoint belongs to
+        another run or is not there for all processes, or the accelerator was set up for sharding,
+        for accumulated gradients or for float16.
+
+    Notes
+    -----
+    Several processes give the result of one, to rounding: each computes the outputs of its share of
+    the samples, with BatchNorm's statistics over all of them; the loss is that of all outputs, and
+    the gradients are added up. Dropout is drawn by each process for itself, and anything else that
+    mixes samples inside a model sees only a share of them. Each process measures all the data; the
+    first one writes the checkpoint, with which any number of processes can go on.
 
     Examples
     --------
@@ -106,26 +121,30 @@ def fit(
     """
     import pandas as pd
 
-    run = _Run(model, arm or arms.vanilla(), seed, optimizer, schedule, torch.device(device))
+    processes = Processes(accelerator, torch.device(device))
+    run = _Run(model, arm or arms.vanilla(), seed, optimizer, schedule, processes)
     logged = measuring_steps(steps, log_every)
     batches = _Batches(data, run, batch_size)
     kept = Checkpoint(checkpoint, checkpoint_every, run.identity())
-    state = kept.load(torch.device(device))
+    state = kept.load(processes.device)
+    processes.check_alike(state is not None, f"checkpoint {str(checkpoint)!r}")
     if state is not None:
         run.restore(state)
     else:
         run.begin()
         run.measure(batches, loss, measures or {})
-    for step in progress(range(run.step, steps), "training"):
-        run.advance(batches.at(step), loss, coupled)
-        if run.step in logged and run.step < steps:
-            run.measure(batches, loss, measures or {})
-        if kept.due(run.step) and run.step < steps:
-            kept.save(run.state())
+    to_do = range(run.step, steps)
+    with processes.joint_statistics(model):
+        for step in progress(to_do, "training") if processes.main else to_do:
+            run.advance(batches.at(step), loss, coupled)
+            if run.step in logged and run.step < steps:
+                run.measure(batches, loss, measures or {})
+            if kept.due(run.step) and run.step < steps:
+                run.keep(kept)
     if run.rows[-1]["step"] < steps:
         with run.finished():
             run.measure(batches, loss, measures or {})
-        kept.save(run.state())
+        run.keep(kept)
     return pd.DataFrame(run.rows)
 
 
@@ -139,9 +158,10 @@ class _Run:
         seed: int,
         optimizer: MakeOptimizer,
         schedule: Schedule | None,
-        device: torch.device,
+        processes: Processes,
     ) -> None:
-        self.model = model.to(device)
+        self.model = processes.place(model)
+        self.processes = processes
         self.arm = arm
         self.seed = seed
         self.params = dict(model.named_parameters())
@@ -163,10 +183,9 @@ class _Run:
             self.pull = self.arm.pull(self.initial, self.seed, self.step)
         if self.schedule is not None:
             set_rate(self.optimizer, self.rate * self.schedule(self.step))
-        x, y = batch
         self.model.train()
         self.optimizer.zero_grad()
-        loss(self._output(x), y).backward()
+        self.processes.gradients(self._output, loss, batch, self.params.values())
         self._pull_once(coupled)
         self.optimizer.step()
         self.step += 1
@@ -194,7 +213,13 @@ class _Run:
     def finished(self) -> _Finished:
         return _Finished(self)
 
-    def state(self) -> dict[str, Any]:
+    def keep(self, kept: Checkpoint) -> None:
+        """Write the state, and let no process go on before it is whole."""
+        if self.processes.main:
+            kept.save(self._state())
+        self.processes.wait()
+
+    def _state(self) -> dict[str, Any]:
         return {
             "step": self.step,
             "rows": self.rows,
@@ -230,8 +255,7 @@ class _Run:
                 self.pull.decoupled_(name, p, lr)
 
     def _output(self, x: Tensor | None) -> Tensor:
-        output: Tensor = self.model() if x is None else self.model(x)
-        return output
+        return self.processes.output(self.model, x)
 
     @torch.no_grad()
     def _write(self, values: Mapping[str, Tensor]) -> None:
