@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ..measures import dead_fraction, effective_rank
-from ..removal import Arm, Syre, arms
+from ..removal import Arm, Syre, arms, attach_pull
 from ..training.options import progress
 from ._claims import Claim
 from ._seeds import Seeds, seeds_of
@@ -372,20 +372,10 @@ def _attach(arm: Arm, config: Config, model: Any, initial: Mapping[str, Tensor],
         syre = Syre(config.weight_decay, ratios[arm.name], seed=seed)
         syre.attach(policy.optimizer, policy, where=in_network)
         return
-    params = _in_network(model)
     pull = arm.pull(initial, seed, 0)
     if pull.weight_decay == 0:
         return
-
-    @torch.no_grad()
-    def before_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        lr = float(optimizer.param_groups[0]["lr"])
-        for name, p in params.items():
-            if p.grad is not None:
-                p.grad = pull.masked(name, p.grad)
-                pull.decoupled_(name, p, lr)
-
-    policy.optimizer.register_step_pre_hook(before_step)
+    attach_pull(pull, policy.optimizer, policy, where=in_network)
 
 
 def _in_network(model: Any) -> dict[str, torch.nn.Parameter]:
