@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import dataclasses
 import importlib.util
 import platform
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from . import __version__, experiments
-from .experiments.record import run_recorded, write_record
+from .experiments._grid import Cell, collect, run_cells
+from .experiments.record import Record, run_recorded, write_record
 from .training import pick_device
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,6 +43,17 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     run.add_argument("--seeds", type=int, help="how many; default: the preset's")
     run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SETTING=VALUE,…",
+        help="another value of a setting, or several to try each, as in weight_decay=0.01,0.1; "
+        "given more than once, every combination is run",
+    )
+    run.add_argument(
+        "--jobs", type=int, help="split the seeds over so many processes, one thread each"
+    )
+    run.add_argument(
         "--checkpoints",
         type=Path,
         help="a folder in which the run keeps its state, and from which the same command goes on",
@@ -53,30 +73,80 @@ def _list(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     module = experiments.load(options.name)
-    changes: dict[str, object] = {"device": str(pick_device(options.device))}
-    if options.seeds is not None:
-        if options.seeds < 1:
-            raise ValueError(f"--seeds={options.seeds} must be at least 1")
-        changes["seeds"] = options.seeds
+    if options.seeds is not None and options.seeds < 1:
+        raise ValueError(f"--seeds={options.seeds} must be at least 1")
+    if options.jobs is not None and options.jobs < 1:
+        raise ValueError(f"--jobs={options.jobs} must be at least 1")
     if options.out is not None and options.out.suffix != ".csv":
         raise ValueError(f"--out={str(options.out)!r} must end in .csv")
+    settings = _settings(options.set, experiments.configure(module, options.preset))
+    tried = {name: values for name, values in settings.items() if len(values) > 1}
+    changes = {name: values[0] for name, values in settings.items() if len(values) == 1}
+    changes["device"] = str(pick_device(options.device))
+    if options.seeds is not None:
+        changes["seeds"] = options.seeds
     config = experiments.configure(module, options.preset, **changes)
-    record = run_recorded(
-        module.__name__.rpartition(".")[2],
-        options.preset,
-        config,
-        module.run,
-        options.checkpoints,
-    )
+    record = _recorded(module, config, tried, options)
     if options.out is not None:
         # Before anything that may fail: a long run must not be lost.
         write_record(record, options.out)
         print(f"written: {options.out} and {options.out.with_suffix('.json')}")
-    table = record.table
-    last = table[table.step == table.groupby(["arm", "seed"]).step.transform("max")]
-    numbers = last.select_dtypes("number").drop(columns=["seed", "step"])
-    print(numbers.groupby(last.arm).agg(["mean", "std"]).to_string())
+    print(_last_means(record.table, list(tried)))
     return 0
+
+
+def _settings(given: list[str], config: Any) -> dict[str, list[Any]]:
+    """Return the values of each ``--set``, of the kind that the setting has in the preset."""
+    settings = {}
+    for one in given:
+        name, _, text = one.partition("=")
+        try:
+            values = list(ast.literal_eval(f"[{text}]"))
+        except (ValueError, SyntaxError):
+            values = text.split(",")
+        now = getattr(config, name, None)  # an unknown name is answered by `configure`
+        if isinstance(now, float):
+            values = [float(v) if type(v) is int else v for v in values]
+        wrong = [v for v in values if now is not None and type(v) is not type(now)]
+        if wrong or not values or name == "seeds":
+            raise ValueError(f"--set {one!r}: {name} takes values like {now!r}; seeds have --seeds")
+        settings[name] = values
+    return settings
+
+
+def _recorded(
+    module: ModuleType, config: Any, tried: dict[str, list[Any]], options: argparse.Namespace
+) -> Record:
+    """Run one configuration as it is, or a grid in cells, and note where and how it ran."""
+    name = module.__name__.rpartition(".")[2]
+    if options.jobs is None and not tried:
+        return run_recorded(name, options.preset, config, module.run, options.checkpoints)
+    jobs = options.jobs or 1
+    settings = experiments.variants(config, **tried)
+    configs = [part for one in settings for part in experiments.split_seeds(one, jobs)]
+    cells: list[Cell] = []
+
+    def run(config: Any, folder: Path | None) -> pd.DataFrame:
+        with tempfile.TemporaryDirectory() as passing:
+            cells.extend(run_cells(module.run, configs, folder or Path(passing), jobs))
+        return collect(configs, cells)
+
+    record = run_recorded(
+        name, options.preset, config, run, options.checkpoints, jobs=jobs, grid=tried
+    )
+    peak = max(cell.peak_memory_mb for cell in cells)
+    return dataclasses.replace(record, provenance=record.provenance | {"peak_memory_mb": peak})
+
+
+def _last_means(table: pd.DataFrame, settings: list[str]) -> str:
+    """Return mean and spread over the seeds, at the end, of every arm and setting."""
+    runs = [*settings, "arm", "seed"]
+    last = table[table.step == table.groupby(runs).step.transform("max")]
+    numbers = last.select_dtypes("number").drop(
+        columns=["seed", "step", *settings], errors="ignore"
+    )
+    groups = [last[name] for name in (*settings, "arm")]
+    return numbers.groupby(groups).agg(["mean", "std"]).to_string()
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -85,7 +155,12 @@ def _doctor(options: argparse.Namespace) -> int:
     print(f"syre_helpers {__version__}, Python {platform.python_version()}, {platform.machine()}")
     for package in ("torch", "numpy", "pandas", "matplotlib", "seaborn", "scikit-learn"):
         print(f"{package} {metadata.version(package)}")
-    extras = {"vision": "kornia", "train": "accelerate", "rl": "gymnasium"}
+    extras = {
+        "vision": "kornia",
+        "train": "accelerate",
+        "rl": "gymnasium",
+        "cluster": "distributed",
+    }
     for extra, module in extras.items():
         found = importlib.util.find_spec(module) is not None
         print(f"extra {extra}: {'installed' if found else f'not installed ({module})'}")

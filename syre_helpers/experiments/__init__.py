@@ -12,12 +12,24 @@ import pkgutil
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ._grid import grid, split_seeds, variants
 from .record import Record, read_record, write_record
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Record", "load", "names", "read_record", "run", "write_record"]
+__all__ = [
+    "Record",
+    "configure",
+    "grid",
+    "load",
+    "names",
+    "read_record",
+    "run",
+    "split_seeds",
+    "variants",
+    "write_record",
+]
 
 _MACHINERY = {"record"}
 

@@ -47,6 +47,7 @@ def run_recorded(
     config: Any,
     run: Callable[[Any, Path | None], pd.DataFrame],
     checkpoints: Path | None = None,
+    **more: Any,
 ) -> Record:
     """Run an experiment and note where and how it ran.
 
@@ -60,6 +61,8 @@ def run_recorded(
         ``run(config, checkpoints)`` returns the tidy table.
     checkpoints : Path, optional
         A folder in which the run keeps its state, and from which it goes on if it was interrupted.
+    **more
+        What else tells this run from others, such as in how many processes it ran; for the record.
 
     Returns
     -------
@@ -71,22 +74,22 @@ def run_recorded(
     ValueError
         If the folder holds the state of a run with other settings.
     """
-    clock = _Clock(checkpoints, {"experiment": experiment, "config": dataclasses.asdict(config)})
+    settings = {"experiment": experiment, "config": dataclasses.asdict(config), **more}
+    clock = _Clock(checkpoints, settings)
     with clock:
         table = run(config, checkpoints)
     return Record(
         table,
         {
-            "experiment": experiment,
+            **settings,
             "preset": preset,
-            "config": dataclasses.asdict(config),
             "data": origin(getattr(config, "data", "generated")),
             "device": _device(getattr(config, "device", "cpu")),
             "versions": {"python": platform.python_version()}
             | {package: metadata.version(package) for package in _PACKAGES},
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "seconds": round(clock.seconds, 1),
-            "peak_memory_mb": _peak_memory_mb(),
+            "peak_memory_mb": peak_memory_mb(),
             "command": _command(sys.argv[1:]),
         },
     )
@@ -111,8 +114,8 @@ def write_record(record: Record, path: Path) -> None:
         raise ValueError(f"path={str(path)!r} must end in .csv; the provenance goes beside it")
     path.parent.mkdir(parents=True, exist_ok=True)
     provenance = json.dumps(record.provenance, indent=2, sort_keys=True) + "\n"
-    _write(path, record.table.to_csv(index=False, float_format="%.9g"))
-    _write(path.with_suffix(".json"), provenance)
+    write_whole(path, record.table.to_csv(index=False, float_format="%.9g"))
+    write_whole(path.with_suffix(".json"), provenance)
 
 
 def read_record(path: Path) -> Record:
@@ -178,10 +181,13 @@ class _Clock:
     def _keep(self) -> None:
         if self._file is not None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            _write(self._file, json.dumps({"settings": self._settings, "seconds": self.seconds}))
+            write_whole(
+                self._file, json.dumps({"settings": self._settings, "seconds": self.seconds})
+            )
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write a file under a temporary name and rename it: it is there whole, or not at all."""
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=".")
     try:
         with os.fdopen(handle, "w") as file:
@@ -201,7 +207,7 @@ def _device(device: str) -> str:
     return f"{device}, {platform.machine()}, {os.cpu_count()} cores"
 
 
-def _peak_memory_mb() -> float:
+def peak_memory_mb() -> float:
     """Return the largest resident size of this process so far."""
     import resource
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 
@@ -43,7 +44,8 @@ class Checkpoint:
         if self._path is None:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_name(self._path.name + ".part")
+        # A name of its own: a worker that was given up for lost may still be writing.
+        part = self._path.with_name(f"{self._path.name}.{uuid4().hex}.part")
         torch.save({"run": self._identity, **state}, part)
         os.replace(part, self._path)
 
