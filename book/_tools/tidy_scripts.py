@@ -1,18 +1,30 @@
-"""A Sphinx extension: each page gets each of its scripts once, and none that it does not use.
+"""A Sphinx extension: each page gets each of its scripts once, none in vain, and responds early.
 
 jupyter-book loads sphinx-thebe whether it is wanted or not, and adds its constants twice, which is
-an error in the browser's console on every page. No page here runs code through thebe.
+an error in the browser's console on every page. No page here runs code through thebe. Setting the
+formulas takes longer than all else that a page does when it opens: it waits until the page has
+been painted.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+# Icons are replaced once; MathJax's changes to the page are none of Font Awesome's business.
+ICONS = "window.FontAwesomeConfig = {observeMutations: false};"
+FORMULAS = """if (window.MathJax) MathJax.startup = {
+  pageReady: () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))
+    .then(() => MathJax.startup.defaultPageReady())
+};"""
+
 
 def setup(app: Any) -> dict[str, bool]:
     """Register the extension."""
     # Late, when all other extensions have added theirs.
     app.connect("html-page-context", tidy, priority=900)
+    app.add_js_file(None, body=ICONS)
+    # After MathJax's settings (500), which would overwrite it; MathJax itself comes deferred.
+    app.add_js_file(None, body=FORMULAS, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
