@@ -1,4 +1,7 @@
-"""Arms x seeds one after another, for models that cannot be stacked or are too large for it."""
+"""Arms x seeds one after another, for models that cannot be stacked or are too large for it.
+
+Under ``accelerate launch`` all processes train each of them together.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from torch import nn
 from ..removal import Arm
 from ..training import fit
 from ..training.options import made_with_seed
+from ..training.processes import launched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +57,7 @@ def fit_each(
     import pandas as pd
 
     tables, models = [], {}
+    settings["accelerator"] = launched()
     for arm in arms:
         for seed in seeds:
             model = made_with_seed(make_model, seed)

@@ -148,6 +148,11 @@ def _shifted(decay: float, sigma_ratio: float) -> Arm:
     return replace(arms.syre(decay, sigma_ratio), name=f"syre {sigma_ratio:g} shifted", start=start)
 
 
+def one_by_one(config: Config) -> bool:
+    """Return whether `fit` trains the models, one by one, so that processes may share the work."""
+    return True
+
+
 def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     """Train all arms and seeds one after another, and measure the accuracy on test images.
 

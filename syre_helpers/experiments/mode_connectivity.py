@@ -205,6 +205,11 @@ def _initial(config: Config, seed: int, like: State) -> dict[str, Tensor]:
     return {name: p.detach().to(like[name]) for name, p in model.named_parameters()}
 
 
+def one_by_one(config: Config) -> bool:
+    """Return whether `fit` trains the models, one by one, so that processes may share the work."""
+    return config.network != "mlp"
+
+
 def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     """Train both networks of all pairs in all arms, and measure the barrier between them.
 
@@ -273,7 +278,7 @@ def _train(
     compared = compared_arms(config)
     seeds = [seed for k in seeds_of(config.seeds) for seed in (2 * k, 2 * k + 1)]
     measures = {"accuracy": _accuracy(split)}
-    if config.network == "mlp":
+    if not one_by_one(config):
         return fit_many(
             lambda: _network(config),
             split,

@@ -167,6 +167,11 @@ def compared_arms(config: Config) -> list[Arm]:
     return trained
 
 
+def one_by_one(config: Config) -> bool:
+    """Return whether `fit` trains the models, one by one, so that processes may share the work."""
+    return config.data not in ("digits", "mnist")  # whose network is an MLP
+
+
 def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     """Train all arms and seeds without labels, and measure what the layers know of them.
 
@@ -207,7 +212,7 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         "checkpoint_every": math.ceil(config.steps / 20),
     }
     seeds = seeds_of(config.seeds)
-    if _stacked(config):
+    if not one_by_one(config):
         table, states = fit_many(
             make_model,
             lambda step: _views(config, images.x_train, step, config.batch_size),
@@ -266,7 +271,7 @@ def make_network(config: Config, inputs: int = 64) -> Branched:
     Branched
         Its output has the penultimate and the last layer side by side.
     """
-    if _stacked(config):
+    if not one_by_one(config):
         # The activation comes after the last hidden layer too: that is the penultimate one.
         layers = [*models.mlp([inputs, *config.hidden], "relu"), nn.ReLU()]
         return Branched(nn.Sequential(*layers), nn.Linear(config.hidden[-1], config.out))
@@ -418,11 +423,6 @@ def missing_share(z: Tensor, tolerance: float = 1e-3) -> Tensor:
 Measures = dict[str, Callable[[Mapping[str, Tensor], Callable[[Tensor], Tensor]], Tensor]]
 
 
-def _stacked(config: Config) -> bool:
-    """Return whether the network is an MLP, so that all models train as one."""
-    return config.data in ("digits", "mnist")
-
-
 def _load(config: Config) -> datasets.DataSplit:
     split: datasets.DataSplit = getattr(datasets, config.data)()
     return datasets.DataSplit(*(part.to(config.device) for part in split))
@@ -561,7 +561,7 @@ def _controls(
         finish = arms.bias_added_after(config.weight_decay, ratio).finish
         assert finish is not None
         changed[f"bias added after {ratio:g}"] = finish(params, seed)
-    key = 0 if _stacked(config) else seed
+    key = seed if one_by_one(config) else 0
     last_batch, partner = _views(config, images.x_train, config.steps - 1, config.batch_size, key)
     for name, values in changed.items():
         own = deepcopy(model).to(config.device)

@@ -134,6 +134,11 @@ def compared_arms(config: Config) -> list[Arm]:
     return [arm for decay in (0.0, *config.decays) for arm in _trained_arms(config, decay)]
 
 
+def one_by_one(config: Config) -> bool:
+    """Return whether `fit` trains the models, one by one, so that processes may share the work."""
+    return config.model != "mlp"
+
+
 def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     """Train all arms, decays and seeds, and measure accuracy and ranks of the last features.
 
@@ -176,7 +181,7 @@ def train(config: Config, checkpoints: Path | None = None) -> tuple[pd.DataFrame
     import pandas as pd
 
     data = _load(config)
-    fit = _fit_stacked if config.model == "mlp" else _fit_each
+    fit = _fit_each if one_by_one(config) else _fit_stacked
     trained: Trained = {}
     rows: list[dict[str, object]] = []
     for decay in (0.0, *config.decays):

@@ -48,7 +48,9 @@ class Processes:
         if accelerator is not None:
             _check(accelerator)
             self.count, self._rank = accelerator.num_processes, accelerator.process_index
-            self.device = accelerator.device
+            given = accelerator.device
+            # Several processes on a CPU have "cpu:0", which torch.load does not know.
+            self.device = torch.device("cpu") if given.type == "cpu" else given
             self._mixed = accelerator.mixed_precision == "bf16"
         self.main = self._rank == 0
 
