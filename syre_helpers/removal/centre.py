@@ -155,7 +155,7 @@ def attach_pull(
     >>> handle.remove()
     """
     named = named_parameters(model)
-    pull = replace(pull, **{kind: _canonical(getattr(pull, kind)) for kind in _BY_NAME})
+    pull = Pull(pull.weight_decay, *(_canonical(getattr(pull, kind)) for kind in _BY_NAME))
     _check_names(pull, named)
     return PullAttachment(pull, optimizer, _chosen(named, where))
 

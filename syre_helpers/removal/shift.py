@@ -136,12 +136,24 @@ def bake(model: nn.Module) -> None:
         )
     # Tied weights share one original, which removal overwrites: read all the values first.
     values = {id(_chain(module, a).original): getattr(module, a).detach() for module, a in found}
+    for module in dict.fromkeys(module for module, _ in found):
+        _give_own_class(module)
     for module, attribute in found:
         parametrize.remove_parametrizations(module, attribute, leave_parametrized=False)
     with torch.no_grad():
         for key, parameter in originals.items():
             parameter.copy_(values[key])
             del parameter._syre_shift
+
+
+def _give_own_class(module: nn.Module) -> None:
+    """Part a module's parametrized class from that of deep copies, which share it.
+
+    Removal deletes properties of the class, and would take the copies' parameters with them.
+    """
+    shared = type(module)
+    own = {k: v for k, v in vars(shared).items() if k not in ("__dict__", "__weakref__")}
+    module.__class__ = type(shared.__name__, shared.__bases__, own)
 
 
 def _chains(module: nn.Module) -> nn.ModuleDict:
