@@ -18,9 +18,11 @@ from . import __version__, experiments
 from .experiments._grid import Cell, collect, run_cells
 from .experiments.record import Record, run_recorded, write_record
 from .training import pick_device
+from .training.processes import launched
 
 if TYPE_CHECKING:
     import pandas as pd
+    from accelerate import Accelerator
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,6 +75,29 @@ def _list(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     module = experiments.load(options.name)
+    together = launched(options.device)
+    config, tried = _configured(module, options, together)
+    if together is None or together.is_main_process:
+        record = _recorded(module, config, tried, options)
+        if together is not None:
+            how = {"processes": together.num_processes, "precision": together.mixed_precision}
+            record = dataclasses.replace(record, provenance=record.provenance | how)
+        if options.out is not None:
+            # Before anything that may fail: a long run must not be lost.
+            write_record(record, options.out)
+            print(f"written: {options.out} and {options.out.with_suffix('.json')}")
+        print(_last_means(record.table, list(tried)))
+    else:
+        module.run(config, options.checkpoints)  # its share; the main process keeps the record
+    if together is not None:
+        together.end_training()
+    return 0
+
+
+def _configured(
+    module: ModuleType, options: argparse.Namespace, together: Accelerator | None
+) -> tuple[Any, dict[str, list[Any]]]:
+    """Return what to run, and the settings of which several values are tried."""
     if options.seeds is not None and options.seeds < 1:
         raise ValueError(f"--seeds={options.seeds} must be at least 1")
     if options.jobs is not None and options.jobs < 1:
@@ -82,17 +107,40 @@ def _run(options: argparse.Namespace) -> int:
     settings = _settings(options.set, experiments.configure(module, options.preset))
     tried = {name: values for name, values in settings.items() if len(values) > 1}
     changes = {name: values[0] for name, values in settings.items() if len(values) == 1}
-    changes["device"] = str(pick_device(options.device))
+    changes["device"] = _device(options.device, together)
     if options.seeds is not None:
         changes["seeds"] = options.seeds
     config = experiments.configure(module, options.preset, **changes)
-    record = _recorded(module, config, tried, options)
-    if options.out is not None:
-        # Before anything that may fail: a long run must not be lost.
-        write_record(record, options.out)
-        print(f"written: {options.out} and {options.out.with_suffix('.json')}")
-    print(_last_means(record.table, list(tried)))
-    return 0
+    if together is not None and together.num_processes > 1:
+        _check_together(module, config, options, tried)
+    return config, tried
+
+
+def _device(wanted: str, together: Accelerator | None) -> str:
+    """Return the device as all processes call it: each has one of its own of this kind."""
+    if together is None:
+        return str(pick_device(wanted))
+    kind: str = together.device.type
+    if wanted not in ("auto", kind):
+        raise ValueError(
+            f"--device={wanted}: each process is given a device of its own, here {kind}"
+        )
+    return kind
+
+
+def _check_together(
+    module: ModuleType, config: Any, options: argparse.Namespace, tried: dict[str, list[Any]]
+) -> None:
+    """See that several processes can train together what is to be run."""
+    if tried or options.jobs is not None:
+        raise ValueError(
+            "--jobs, and --set with several values, split a run themselves; start it as one process"
+        )
+    if not getattr(module, "one_by_one", lambda config: False)(config):
+        raise ValueError(
+            f"{options.name} trains its models as one stacked program, in one process; start it "
+            "as one process"
+        )
 
 
 def _settings(given: list[str], config: Any) -> dict[str, list[Any]]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..removal.sharding import is_sharded
 from .batch_norm import over_all_processes
+from .device import pick_device
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -158,8 +159,14 @@ class Processes:
         return total
 
 
-def launched() -> Accelerator | None:
+def launched(device: str | None = None) -> Accelerator | None:
     """Return what joins the processes that a launcher started; None where none did.
+
+    Parameters
+    ----------
+    device : str, optional
+        As in `pick_device`. On a CPU the processes may be as many as one likes, else there is one
+        a GPU.
 
     Returns
     -------
@@ -171,7 +178,7 @@ def launched() -> Accelerator | None:
     ImportError
         If processes were started and accelerate is not installed.
     ValueError
-        If accelerate does not join the processes that were started.
+        If the device is not there, or does not allow for so many processes.
     """
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started == 1 and "ACCELERATE_MIXED_PRECISION" not in os.environ:
@@ -183,11 +190,11 @@ def launched() -> Accelerator | None:
             f"{started} processes were started, which accelerate joins, and it is not installed: "
             'pip install "syre_helpers[train]"'
         ) from error
-    accelerator = Accelerator()
+    accelerator = Accelerator(cpu=pick_device(device, quiet=True).type == "cpu")
     if accelerator.num_processes != started:
         raise ValueError(
-            f"{started} processes were started, but accelerate joins "
-            f"{accelerator.num_processes}; without a GPU, start them with accelerate launch --cpu"
+            f"{started} processes were started, and {accelerator.device.type} is for one; start "
+            "one, or choose the CPU (--device cpu, or SYRE_DEVICE=cpu)"
         )
     return accelerator
 
