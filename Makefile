@@ -25,7 +25,7 @@ SLOW := $(if $(FAST),-m "not slow",)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book strict execute test lint format serve offline browse colab bench ledger picture links lock clean
+.PHONY: help setup book strict execute test lint format serve offline pdf browse colab binder bench ledger picture links lock clean
 
 help:  ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -72,11 +72,18 @@ offline: book  ## build the site and pack it as one file, to be read anywhere wi
 	@$(BIN)/python -m zipfile -c _build/leaving-the-mirror.zip _build/html
 	@echo "Packed: _build/leaving-the-mirror.zip. Unpack it and open html/index.html in a browser."
 
+pdf: book  ## print the site as one PDF, linked from its first page (extra: browser)
+	@$(BIN)/python $(TOOLS)/pdf.py
+	@$(BIN)/python $(TOOLS)/build.py --jobs $(JOBS)
+
 browse: $(READY)  ## open the built pages in headless Chromium and look at them (extra: browser)
 	@$(BIN)/python $(TOOLS)/browse.py $(ONLY)
 
 colab: $(READY)  ## run the chapters as Colab does: the package installed by the first cell
 	@$(BIN)/python $(TOOLS)/colab.py $(ONLY)
+
+binder: $(READY)  ## look at what Binder would build, and that it is for a CPU alone (no Docker needed)
+	@$(BIN)/python $(TOOLS)/binder.py
 
 bench: $(READY)  ## run the programs in benchmarks/, each prints a table
 	@set -e; for program in benchmarks/*.py; do \

@@ -11,11 +11,13 @@ import importlib
 import inspect
 import json
 from collections import defaultdict
+from datetime import date
 from types import ModuleType
 
 import nbformat
 
 import chapters
+import cost_curves
 import execute
 import links
 
@@ -31,7 +33,12 @@ NO_KERNEL = (
 
 def assemble(names: list[str]) -> None:
     """Write `_build/source/`; `names` are the chapters."""
-    generated = {"reference/timings.md": timings, "reference/api.md": api}
+    generated = {
+        "intro.md": download,
+        "reference/timings.md": timings,
+        "reference/api.md": api,
+        "reference/laptop-to-cluster.md": cost_curves.part,
+    }
     wanted = {chapters.SOURCE / top for top in ("_config.yml", "_toc.yml")}
     for target in wanted:
         chapters.write(target, (chapters.ROOT / target.name).read_bytes())
@@ -149,6 +156,18 @@ def timings(names: list[str]) -> str:
         for machine in sorted(machines)
     ]
     return "\n".join([*lines, "", "Machine: " + "; ".join(described) + "."])
+
+
+def download(_names: list[str]) -> str:
+    """Return the link to the book as a PDF, where it was printed."""
+    if not chapters.PDF.exists():
+        return ""
+    facts = chapters.PDF.stat()
+    printed = f"{date.fromtimestamp(facts.st_mtime):%d %B %Y}".lstrip("0")
+    return (
+        f'<p class="syre-pdf"><a href="../{chapters.PDF.name}">The whole book as a PDF</a> '
+        f"({facts.st_size / 1e6:.0f} MB, printed from this site on {printed})</p>"
+    )
 
 
 def api(_names: list[str]) -> str:

@@ -3,10 +3,9 @@
 `python browse.py [trap/permutation ...]` prints a line a page and returns 1 when something is
 wrong: a request to another host, an error in the console, a slider that does not change its
 picture (by mouse or by keyboard), an image without words, a page wider than a phone, a page that is
-too heavy, a link that leads nowhere inside the book, or, in light or dark mode, a violation of
-axe-core's rules that is not in the baseline (what the theme itself does wrong).
-
-Chromium is found on the PATH, or as $CHROMIUM.
+too heavy or that responds too late, a word of the glossary that does not tell its meaning, a link
+that leads nowhere inside the book, or, in light or dark mode, a violation of axe-core's rules that
+is not in the baseline (what the theme itself does wrong).
 """
 
 from __future__ import annotations
@@ -14,32 +13,38 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
-import shutil
 import sys
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from statistics import median
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlparse
 
+import browser
 import chapters
 
 BASELINE = Path(__file__).with_name("axe_baseline.json")
 # What a page may weigh beyond the files that all pages share.
 HEAVIEST = 1_500_000
 PHONE = {"width": 390, "height": 844}
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+# A page of prose and code: how soon a chapter responds is told in multiples of it.
+PLAIN = "book/reference/five-minutes.html"
+SLOWEST = 1.5
+VISITS = 5
 MOVE = """(input, value) => {
   input.value = value; input.dispatchEvent(new Event('input', {bubbles: true}));
 }"""
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves the site without a line for every request."""
-
-    def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+# Runs in each page before its own scripts: when, after the start of the navigation, is the answer
+# to a move of the first slider painted? On a page without one: when is anything painted that
+# comes after the page's scripts?
+RESPOND = """addEventListener('DOMContentLoaded', async () => {
+  const slider = document.querySelector('.syre-slider input');
+  if (slider) {
+    slider.value = slider.value === slider.max ? slider.min : slider.max;
+    slider.dispatchEvent(new Event('input', {bubbles: true}));
+    await slider.closest('.syre-slider').querySelector('img').decode();
+  }
+  requestAnimationFrame(() => setTimeout(() => { window.responded = performance.now(); }));
+})"""
 
 
 def main() -> int:
@@ -59,41 +64,21 @@ def main() -> int:
     if not wanted:
         print("No page is there: `make book` first.")
         return 1
-    from playwright.sync_api import sync_playwright
-
-    server = serve(chapters.HTML)
-    site = f"http://localhost:{server.server_address[1]}/"
+    executed = {f"book/{name}.html" for name in chapters.chapters()}
     wrong = 0
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium(), args=FLAGS)
+    with browser.opened(chapters.HTML) as (chromium, site):
         for page in wanted:
-            problems, facts = look(browser, site, page)
+            problems, facts = look(chromium, site, page)
+            if page in executed:
+                slow, times = pace(chromium, site, page)
+                problems, facts = problems + slow, f"{facts}, {times}"
             wrong += bool(problems)
             print(f"{page}: {facts}", *problems, sep="\n    ", flush=True)
-        browser.close()
-    server.shutdown()
     print(f"{len(wanted) - wrong} of {len(wanted)} pages are as they should be")
     return 1 if wrong else 0
 
 
-def chromium() -> str:
-    """Return where the browser is."""
-    names = (os.environ.get("CHROMIUM", ""), "chromium", "google-chrome")
-    found = next(filter(None, map(shutil.which, filter(None, names))), None)
-    if found is None:
-        sys.exit("No Chromium was found: install it, or name it in $CHROMIUM.")
-    return found
-
-
-def serve(folder: Path) -> ThreadingHTTPServer:
-    """Serve a folder on a free port of this machine."""
-    handler = functools.partial(Quiet, directory=str(folder))
-    server = ThreadingHTTPServer(("localhost", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
-def look(browser: Any, site: str, page: str) -> tuple[list[str], str]:
+def look(chromium: Any, site: str, page: str) -> tuple[list[str], str]:
     """Return what is wrong with a page, and facts about it."""
     problems: list[str] = []
     weight = 0
@@ -104,12 +89,12 @@ def look(browser: Any, site: str, page: str) -> tuple[list[str], str]:
             weight += len(response.body())
 
     for mode in ("light", "dark"):
-        context = browser.new_context(color_scheme=mode)
+        context = chromium.new_context(color_scheme=mode)
         tab = context.new_page()
         listen(tab, site, problems)
         if mode == "light":
             tab.on("response", count)
-        tab.goto(site + page, wait_until="networkidle")
+        browser.show(tab, site + page)
         # Only colours differ between the modes.
         rules = [] if mode == "light" else ["color-contrast"]
         problems += [f"{mode}: {p}" for p in accessible(tab, rules)]
@@ -117,7 +102,7 @@ def look(browser: Any, site: str, page: str) -> tuple[list[str], str]:
             sliders = tab.query_selector_all("input[type=range]")
             for number, slider in enumerate(sliders):
                 problems += moved(slider, number)
-            problems += [*words(tab), *links(tab, site)]
+            problems += [*meanings(tab), *words(tab), *links(tab, site)]
             tab.set_viewport_size(PHONE)
             wide = tab.evaluate(
                 "document.documentElement.scrollWidth - innerWidth"
@@ -127,6 +112,27 @@ def look(browser: Any, site: str, page: str) -> tuple[list[str], str]:
     if weight > HEAVIEST:
         problems.append(f"{weight / 1e6:.1f} MB to load")
     return problems, f"{weight / 1e3:.0f} KB, {len(sliders)} sliders"
+
+
+def pace(chromium: Any, site: str, page: str) -> tuple[list[str], str]:
+    """Return whether a page responds too late, and how soon it does, beside a plain page."""
+    times: dict[str, list[float]] = {PLAIN: [], page: []}
+    # In turns, so that whatever else the machine does slows both down; each time as a reader who
+    # comes to the book with this page, and has nothing of it in the cache.
+    for _ in range(VISITS):
+        for target, taken in times.items():
+            context = chromium.new_context()
+            tab = context.new_page()
+            tab.add_init_script(RESPOND)
+            tab.goto(site + target, wait_until="commit")
+            answer = tab.wait_for_function("window.responded", polling=20)
+            taken.append(answer.json_value())
+            context.close()
+    plain, here = (median(taken) for taken in times.values())
+    ratio = here / plain
+    slow = [f"responds {ratio:.2f} times as late as a plain page"]
+    facts = f"responds in {here:.0f} ms, {ratio:.2f} of a plain page"
+    return slow if ratio > SLOWEST else [], facts
 
 
 def listen(tab: Any, site: str, problems: list[str]) -> None:
@@ -176,6 +182,22 @@ def moved(slider: Any, number: int) -> list[str]:
     slider.evaluate(MOVE, start)
     if image.screenshot() != first:
         problems.append(f"slider {number}: the start does not come back")
+    return problems
+
+
+def meanings(tab: Any) -> list[str]:
+    """Return what is wrong with the words of the glossary: each shows its meaning on focus."""
+    problems = []
+    for link in tab.query_selector_all("a.syre-term"):
+        about = tab.query_selector(f"#{link.get_attribute('aria-describedby')}")
+        # From the keyboard, as the browser sees it: a script's focus counts after a key.
+        tab.keyboard.press("Shift")
+        link.focus()
+        if not about.is_visible():
+            problems.append(f"no meaning on focus: {link.inner_text()}")
+        tab.keyboard.press("Escape")
+        if about.is_visible():
+            problems.append(f"Escape does not hide: {link.inner_text()}")
     return problems
 
 

@@ -17,6 +17,8 @@ BUILD = ROOT / "_build"
 EXECUTED = BUILD / "executed"
 SOURCE = BUILD / "source"
 HTML = BUILD / "html"
+# Where `make pdf` has been run.
+PDF = HTML / "leaving-the-mirror.pdf"
 
 
 def address() -> str:
