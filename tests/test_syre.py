@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import syre_helpers as sh
-from syre_helpers.removal import canonical_name, names
+from syre_helpers.removal import canonical_name, names, recompute
 
 DECAY = 0.05
 
@@ -457,3 +457,154 @@ def test_training_from_a_warm_up_at_rate_zero_works():
         p.grad = torch.zeros_like(p)
     optimizer.step()
     assert torch.equal(flat(model), start)
+
+
+# ---- any optimizer, any loop -------------------------------------------------------------------
+
+GROUPS = {"0.weight": 0.1, "0.bias": 0.1, "2.weight": 0.02, "2.bias": 0.02}
+
+
+def grouped(make):
+    """Make an optimizer with another learning rate for each layer."""
+
+    def make_optimizer(model):
+        first = [{"params": list(model[0].parameters()), "lr": 0.1}]
+        return make([*first, {"params": list(model[2].parameters()), "lr": 0.02}])
+
+    return make_optimizer
+
+
+OPTIMIZERS = {
+    "AdamW foreach": lambda g: torch.optim.AdamW(g, weight_decay=0, foreach=True),
+    "AdamW fused": lambda g: torch.optim.AdamW(g, weight_decay=0, fused=True),
+    "AdamW loop": lambda g: torch.optim.AdamW(g, weight_decay=0, foreach=False),
+    "SGD momentum": lambda g: torch.optim.SGD(g, momentum=0.9, nesterov=True),
+    "SGD fused": lambda g: torch.optim.SGD(g, momentum=0.9, fused=True),
+    "Adam": torch.optim.Adam,
+    "RMSprop": lambda g: torch.optim.RMSprop(g, momentum=0.5, centered=True),
+    "Adagrad": torch.optim.Adagrad,
+    "NAdam": torch.optim.NAdam,
+    "RAdam": torch.optim.RAdam,
+    "Adamax": torch.optim.Adamax,
+    "Adadelta": torch.optim.Adadelta,
+    "ASGD": torch.optim.ASGD,
+    "Rprop": torch.optim.Rprop,
+}
+
+
+@torch.no_grad()
+def pull_by_hand(syre, model):
+    """The pull in full: p - lr * weight_decay * D * (p - theta_0)."""
+    for name, p in model.named_parameters():
+        difference = p - syre.bias(name, p)
+        p.copy_(p - GROUPS[name] * DECAY * syre.metric(name, p) * difference)
+
+
+def accumulate(model, x, y):
+    """Add up the gradients of three parts of the batch."""
+    for k in range(3):
+        ((model(x[k::3]) - y[k::3]).square().sum() / y.numel()).backward()
+
+
+@pytest.fixture(params=[True, False], ids=["stored", "computed"])
+def store(request, monkeypatch):
+    """Attach with theta_0 stored, or computed in every step (here without a compiler)."""
+    monkeypatch.setattr(recompute, "_kernel", lambda *_: None)
+    return request.param
+
+
+@pytest.mark.parametrize("sigma_D", [0.0, 0.2], ids=["basic", "advanced"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_any_optimizer_with_groups_and_accumulation(name, sigma_D, store):
+    make, (x, y) = grouped(OPTIMIZERS[name]), task()
+    syre = sh.Syre(DECAY, sigma_ratio=0.3, sigma_D=sigma_D, seed=3)
+    runs = [(model, make(model)) for model in (net(), net(), net())]
+    (attached, pulled), (by_hand, _), (vanilla, _) = runs
+    syre.attach(pulled, attached, store=store)
+    for _ in range(10):
+        for model, optimizer in runs:
+            optimizer.zero_grad()
+            accumulate(model, x, y)
+            if model is by_hand:
+                pull_by_hand(syre, model)
+            optimizer.step()
+    assert (flat(attached) - flat(by_hand)).abs().max() < 1e-12
+    assert (flat(vanilla) - flat(by_hand)).abs().max() > 1e-3
+
+
+def test_a_closure_is_pulled_after_its_gradients(store):
+    """As AdamW decays: the gradient belongs to the parameters before the pull."""
+    (x, y), syre = task(), sh.Syre(DECAY, sigma_ratio=0.3)
+    make = grouped(OPTIMIZERS["SGD momentum"])
+    attached, by_hand = net(), net()
+    optimizer, reference = make(attached), make(by_hand)
+    syre.attach(optimizer, attached, store=store)
+    for step in range(5):
+
+        def closure():
+            optimizer.zero_grad()
+            loss = (attached(x) - y).square().mean()
+            loss.backward()
+            return loss
+
+        loss = optimizer.step(closure) if step % 2 else optimizer.step(closure=closure)
+        reference.zero_grad()
+        expected = (by_hand(x) - y).square().mean()
+        expected.backward()
+        pull_by_hand(syre, by_hand)
+        reference.step()
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
+    assert (flat(attached) - flat(by_hand)).abs().max() < 1e-12
+
+
+def test_optimizers_that_evaluate_many_times_are_refused():
+    model = net()
+    with pytest.raises(ValueError, match=r"LBFGS.*syre\.penalty"):
+        sh.Syre().attach(torch.optim.LBFGS(model.parameters()), model)
+    sh.Syre().attach(sgd(model.parameters(), 0), model)  # nothing was left behind
+
+
+@pytest.mark.parametrize("name", ["AdamW foreach", "AdamW fused", "SGD momentum", "SGD fused"])
+def test_a_step_that_the_gradient_scaler_skips_is_not_pulled(name, store):
+    """Fused optimizers are called even then, and leave the parameters alone themselves."""
+    (x, y), syre = task(torch.float32), sh.Syre(DECAY, sigma_ratio=0.3)
+    make = grouped(OPTIMIZERS[name])
+    attached, by_hand = net(torch.float32), net(torch.float32)
+    optimizer, reference = make(attached), make(by_hand)
+    syre.attach(optimizer, attached, store=store)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for step in range(6):
+        optimizer.zero_grad()
+        scaler.scale((attached(x) - y).square().mean()).backward()
+        before = flat(attached).clone()
+        if step in (1, 4):
+            attached[0].bias.grad[0] = float("inf")
+        scaler.step(optimizer)
+        scaler.update()
+        if step in (1, 4):
+            assert torch.equal(flat(attached), before)
+            continue
+        reference.zero_grad()
+        (by_hand(x) - y).square().mean().backward()
+        pull_by_hand(syre, by_hand)
+        reference.step()
+    assert scaler.get_scale() == 256.0, "two steps were skipped"
+    assert (flat(attached) - flat(by_hand)).abs().max() < 1e-5
+
+
+def test_compiled_models_are_pulled_by_their_own_names(store):
+    (x, y), syre = task(), sh.Syre(DECAY, sigma_ratio=0.3)
+    make = grouped(OPTIMIZERS["AdamW foreach"])
+    inner, by_hand = net(), net()
+    compiled = torch.compile(inner, backend="eager")
+    assert all(name.startswith("_orig_mod.") for name, _ in compiled.named_parameters())
+    optimizer, reference = make(inner), make(by_hand)
+    syre.attach(optimizer, compiled, store=store)
+    for _ in range(5):
+        for model, steps in ((compiled, optimizer), (by_hand, reference)):
+            steps.zero_grad()
+            (model(x) - y).square().mean().backward()
+        pull_by_hand(syre, by_hand)
+        optimizer.step()
+        reference.step()
+    assert (flat(inner) - flat(by_hand)).abs().max() < 1e-12

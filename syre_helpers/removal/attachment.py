@@ -1,15 +1,17 @@
-"""Syre on an optimizer: a decoupled pull before each step."""
+"""Syre on an optimizer: a decoupled pull in each step, before the update."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
+from .recompute import pull_recomputed_, pull_stored_
 from .sharding import local
 from .shift import shift_of
 from .warning import SyreWarning
@@ -29,19 +31,21 @@ class Attachment:
         Holds the parameters; its groups must not decay by themselves.
     named : mapping of str to nn.Parameter
         The parameters to pull, by canonical name.
+    store : bool
+        Whether theta_0 and D are kept, or computed anew in every step.
     """
 
-    def __init__(self, syre: Syre, optimizer: Optimizer, named: Mapping[str, nn.Parameter]) -> None:
+    def __init__(
+        self, syre: Syre, optimizer: Optimizer, named: Mapping[str, nn.Parameter], store: bool
+    ) -> None:
         self._syre = syre
-        # accelerate hands out optimizers in a wrapper, which takes no hooks.
-        while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
-            optimizer = inner
+        self._store = store
         self._names = _held_names(optimizer, named)
         _check_groups(optimizer, self._names)
         _check_precision(syre, optimizer, self._names)
+        self._hook = before_steps(optimizer, self._pull)
         for parameter in self._names:
             parameter._syre_attached = True  # type: ignore[attr-defined]
-        self._hook = optimizer.register_step_pre_hook(self._before_step)
 
     def remove(self) -> None:
         """End the pull; the optimizer and the parameters stay as they are."""
@@ -50,28 +54,84 @@ class Attachment:
             del parameter._syre_attached  # type: ignore[attr-defined]
         self._names = {}
 
-    @torch.no_grad()
-    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def _pull(self, optimizer: Optimizer) -> None:
         if not any(p in self._names for group in optimizer.param_groups for p in group["params"]):
             raise ValueError(
                 "the optimizer holds none of the parameters any longer that syre was attached to; "
                 "shard or prepare the model first, then attach"
             )
+        pull = self._pull_stored if self._store else self._pull_recomputed
         for group in optimizer.param_groups:
             # As the optimizers themselves do, leave alone what got no gradient.
             held = [p for p in group["params"] if p.grad is not None and p in self._names]
             rate = float(group["lr"]) * self._syre.weight_decay
-            if not held or rate == 0:
-                continue
-            moving = [local(p) for p in held]
-            theta_0 = [local(self._syre._fixed_bias(self._names[p], p)) for p in held]
-            if self._syre.sigma_D == 0:
-                torch._foreach_lerp_(moving, theta_0, rate)
-                continue
-            xi = [local(self._syre._fixed_xi(self._names[p], p)) for p in held]
-            diff = torch._foreach_sub(moving, theta_0)
-            torch._foreach_addcmul_(diff, diff, xi)  # diff + diff * xi
-            torch._foreach_add_(moving, diff, alpha=-rate)
+            if held and rate > 0:
+                pull(held, rate)
+
+    def _pull_stored(self, held: Sequence[nn.Parameter], rate: float) -> None:
+        syre, names = self._syre, self._names
+        theta_0 = [local(syre._fixed_bias(names[p], p)) for p in held]
+        xi = [local(syre._fixed_xi(names[p], p)) for p in held] if syre.sigma_D else []
+        pull_stored_([local(p) for p in held], theta_0, xi, rate)
+
+    def _pull_recomputed(self, held: Sequence[nn.Parameter], rate: float) -> None:
+        for p in held:
+            pull_recomputed_(p, self._syre._recipe(self._names[p], p), rate)
+
+
+def before_steps(optimizer: Optimizer, pull: Callable[[Optimizer], None]) -> RemovableHandle:
+    """Call ``pull(optimizer)`` in each step, once the gradients are there, before the update.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Any that evaluates the loss once a step, or is given the gradients.
+    pull : callable
+        Called without gradient tracking; not in a step that a gradient scaler skips.
+
+    Returns
+    -------
+    torch.utils.hooks.RemovableHandle
+        Its ``remove()`` ends the calls.
+
+    Raises
+    ------
+    ValueError
+        If the optimizer is LBFGS.
+    """
+    # accelerate hands out optimizers in a wrapper, which takes no hooks.
+    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = inner
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ValueError(
+            "LBFGS evaluates the loss many times a step and takes the curvature from differences "
+            "of gradients, which a pull in between would falsify; add syre.penalty(model) to the "
+            "loss in the closure instead"
+        )
+
+    def hook(self: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        # Fused optimizers skip a step with infinite gradients by themselves, after this hook.
+        if bool(getattr(self, "found_inf", False)):
+            return None
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if closure is None:
+            with torch.no_grad():
+                pull(self)
+            return None
+        pulled = False
+
+        def evaluate() -> Any:
+            nonlocal pulled
+            loss = closure()
+            if not pulled:
+                with torch.no_grad():
+                    pull(self)
+                pulled = True
+            return loss
+
+        return (self, evaluate), {k: v for k, v in kwargs.items() if k != "closure"}
+
+    return optimizer.register_step_pre_hook(hook)
 
 
 def _held_names(optimizer: Optimizer, named: Mapping[str, nn.Parameter]) -> dict[nn.Parameter, str]:

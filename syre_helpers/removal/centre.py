@@ -5,13 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .attachment import _check_groups, _held_names
+from .attachment import _check_groups, _held_names, before_steps
 from .names import canonical_name, named_parameters
 from .pull import Pull
 from .syre import Where, _chosen
@@ -84,9 +83,9 @@ class PullAttachment:
         self._names = _held_names(optimizer, named)
         _check_groups(optimizer, self._names)
         _check_rate(pull, optimizer, self._names)
+        self._hook = before_steps(optimizer, self._before_update)
         for parameter in self._names:
             parameter._syre_attached = True  # type: ignore[attr-defined]
-        self._hook = optimizer.register_step_pre_hook(self._before_step)
 
     def remove(self) -> None:
         """End the pull; the optimizer and the parameters stay as they are."""
@@ -95,8 +94,7 @@ class PullAttachment:
             del parameter._syre_attached  # type: ignore[attr-defined]
         self._names = {}
 
-    @torch.no_grad()
-    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def _before_update(self, optimizer: Optimizer) -> None:
         for group in optimizer.param_groups:
             for p in group["params"]:
                 # As the optimizers themselves do, leave alone what got no gradient.

@@ -2,8 +2,9 @@ r"""Random numbers by counter: the value of an element is a function of (seed, n
 
 Ordinary generators hand out numbers in the order they are asked for, so the value of a weight would
 depend on the device, on the order of the parameters and on how they are sharded. Here every element
-hashes its own index. All arithmetic is on integers below :math:`2^{63}`, and the results are exact
-in float32, so eager and compiled code, CPU and GPU, agree to the last bit.
+hashes its own index. All arithmetic is on 32-bit integers modulo :math:`2^{32}` (int32, which wraps
+around), and the results are exact in float32, so eager and compiled code, CPU and GPU, agree to the
+last bit.
 
 The scheme is frozen: recorded results depend on it, and golden values in the tests hold it.
 """
@@ -16,14 +17,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-_MASK = 0xFFFFFFFF
 # A new key for every 2**31 elements keeps the index inside 31 bits.
-_BLOCK_BITS = 31
+BLOCK_BITS = 31
 # 12 uniform 16-bit integers have the variance 2**32 - 1 and the mean 12 * 32767.5.
 _WORDS = 6
 _MEAN = 12 * 65535 // 2
 # Elements hashed at once: the temporaries stay in the cache.
-_CHUNK = 1 << 16
+CHUNK = 1 << 16
 
 
 def normal(seed: int, name: str, index: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def normal(seed: int, name: str, index: Tensor) -> Tensor:
     >>> torch.equal(whole[4:], normal(0, "layer.weight", torch.arange(4, 6)))
     True
     """
-    return _by_chunk(index, lambda flat: _normal(seed, name, flat))
+    return _by_chunk(index, normal_of, seed, name)
 
 
 def uniform(seed: int, name: str, index: Tensor) -> Tensor:
@@ -74,55 +74,76 @@ def uniform(seed: int, name: str, index: Tensor) -> Tensor:
         float64 where the device has it (all but MPS), else float32; the shape and device of
         `index`.
     """
-    dtype = torch.float32 if index.device.type == "mps" else torch.float64
-    words = _by_chunk(index, lambda flat: _word(flat, _key(seed, name, flat), 0))
-    return (2 * words + 1 - (1 << 32)).to(dtype) / (1 << 32)
+    return _by_chunk(index, uniform_of, seed, name)
 
 
-def _by_chunk(index: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    flat = index.reshape(-1).to(torch.int64)
-    if flat.numel() == 0:
-        return torch.empty(index.shape, device=index.device)
-    return torch.cat([function(part) for part in flat.split(_CHUNK)]).reshape(index.shape)
-
-
-def _normal(seed: int, name: str, index: Tensor) -> Tensor:
-    key = _key(seed, name, index)
-    total = torch.zeros_like(index)
-    for j in range(_WORDS):
-        word = _word(index, key, j)
-        total += (word & 0xFFFF) + (word >> 16)
-    return (total - _MEAN).to(torch.float32) / (1 << 16)
-
-
-def _key(seed: int, name: str, index: Tensor) -> Tensor:
-    """Return the seven 32-bit key words of each index's block, shape (7, 1) or (7, n)."""
-    first, last = int(index.min()) >> _BLOCK_BITS, int(index.max()) >> _BLOCK_BITS
-    table = torch.tensor([_digest(seed, name, b) for b in range(first, last + 1)]).T
-    return table.to(index.device)[
-        :, (index >> _BLOCK_BITS) - first if last > first else slice(0, 1)
+def key_words(seed: int, name: str, block: int) -> list[int]:
+    """Return the key of the elements ``block * 2**31`` and on: seven signed 32-bit words."""
+    digest = hashlib.sha256(f"syre-1|{seed}|{block}|{name}".encode()).digest()
+    return [
+        int.from_bytes(digest[4 * k : 4 * k + 4], "little", signed=True) for k in range(_WORDS + 1)
     ]
 
 
-def _digest(seed: int, name: str, block: int) -> list[int]:
-    digest = hashlib.sha256(f"syre-1|{seed}|{block}|{name}".encode()).digest()
-    return [int.from_bytes(digest[4 * k : 4 * k + 4], "little") for k in range(_WORDS + 1)]
+def normal_of(low: Tensor, key: Tensor) -> Tensor:
+    """Return what `normal` does, for elements of a block whose key is known.
+
+    Parameters
+    ----------
+    low : Tensor
+        Indices within the block, int32, shape (n,).
+    key : Tensor
+        From `key_words`, int32, shape (7,), or (7, n) for a key of its own for every element.
+
+    Returns
+    -------
+    Tensor
+        float32, shape (n,).
+    """
+    start = _mix(low ^ key[0])
+    total = torch.zeros_like(low)
+    for j in range(_WORDS):
+        word = _mix(start ^ key[1 + j])
+        total = total + (word & 0xFFFF) + ((word >> 16) & 0xFFFF)
+    return (total - _MEAN).to(torch.float32) / (1 << 16)
 
 
-def _word(index: Tensor, key: Tensor, j: int) -> Tensor:
-    """Return the j-th hashed 32-bit word of each index, as int64."""
-    start = (index & ((1 << _BLOCK_BITS) - 1)) ^ key[0]
-    return _mix(_mix(start) ^ key[1 + j])
+def uniform_of(low: Tensor, key: Tensor) -> Tensor:
+    """Return what `uniform` does, for elements of a block whose key is known; see `normal_of`."""
+    dtype = torch.float32 if low.device.type == "mps" else torch.float64
+    word = _mix(_mix(low ^ key[0]) ^ key[1]).to(torch.int64) & 0xFFFFFFFF
+    return (2 * word + 1 - (1 << 32)).to(dtype) / (1 << 32)
+
+
+def _by_chunk(
+    index: Tensor, function: Callable[[Tensor, Tensor], Tensor], seed: int, name: str
+) -> Tensor:
+    flat = index.reshape(-1).to(torch.int64)
+    if flat.numel() == 0:
+        return torch.empty(index.shape, device=index.device)
+    parts = []
+    for part in flat.split(CHUNK):
+        low = (part & ((1 << BLOCK_BITS) - 1)).to(torch.int32)
+        parts.append(function(low, _key(seed, name, part)))
+    return torch.cat(parts).reshape(index.shape)
+
+
+def _key(seed: int, name: str, index: Tensor) -> Tensor:
+    """Return the key words of each index's block, shape (7, n), or (7,) where it is one block."""
+    first, last = int(index.min()) >> BLOCK_BITS, int(index.max()) >> BLOCK_BITS
+    words = [key_words(seed, name, block) for block in range(first, last + 1)]
+    table = torch.tensor(words, dtype=torch.int32, device=index.device).T
+    return table[:, (index >> BLOCK_BITS) - first] if last > first else table[:, 0]
 
 
 def _mix(x: Tensor) -> Tensor:
     """Mix 32 bits (a bijection; the constants are those of Wellons' lowbias32).
 
-    The second constant is written as the negative number congruent to it modulo 2**32, so that
-    products stay within 63 bits.
+    The second constant is written as the negative number congruent to it modulo 2**32. Shifts of
+    int32 drag the sign along, which a mask takes away.
     """
-    x = x ^ (x >> 16)
-    x = (x * 0x7FEB352D) & _MASK
-    x = x ^ (x >> 15)
-    x = (x * (0x846CA68B - (1 << 32))) & _MASK
-    return x ^ (x >> 16)
+    x = x ^ ((x >> 16) & 0xFFFF)
+    x = x * 0x7FEB352D
+    x = x ^ ((x >> 15) & 0x1FFFF)
+    x = x * (0x846CA68B - (1 << 32))
+    return x ^ ((x >> 16) & 0xFFFF)

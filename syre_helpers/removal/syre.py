@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .._checks import nonnegative, whole
-from . import noise, sharding
+from . import sharding
 from .attachment import Attachment
 from .names import canonical_name, fan_ins, named_parameters
 from .pull import Pull
+from .recompute import Recipe
 from .shift import bake, shift_of, shift_parameters
 from .warning import SyreWarning
 
@@ -167,12 +168,8 @@ class Syre:
         TypeError
             If the tensor is not of a real floating type.
         """
-        _check_real(name, tensor)
-        canonical = canonical_name(name)
-        scale = self._scale(canonical, tensor.shape)
-        unit = noise.normal(self.seed, f"bias|{canonical}", sharding.index(tensor))
-        wide = tensor.dtype if tensor.dtype == torch.float64 else torch.float32
-        return sharding.laid_out((unit.to(wide) * scale).to(tensor.dtype), tensor)
+        recipe = self._recipe(name, tensor)
+        return sharding.laid_out(recipe.bias(sharding.index(tensor), tensor.dtype), tensor)
 
     def metric(self, name: str, tensor: Tensor) -> Tensor:
         r"""Return the diagonal of :math:`D` for one parameter.
@@ -216,9 +213,14 @@ class Syre:
         )
 
     def attach(
-        self, optimizer: Optimizer, model: nn.Module, *, where: Where | None = None
+        self,
+        optimizer: Optimizer,
+        model: nn.Module,
+        *,
+        where: Where | None = None,
+        store: bool = True,
     ) -> Attachment:
-        """Pull the parameters before each step of an optimizer, decoupled, as AdamW decays.
+        r"""Pull the parameters before each step of an optimizer, decoupled, as AdamW decays.
 
         Parameters
         ----------
@@ -230,6 +232,10 @@ class Syre:
         where : callable, optional
             ``where(name, parameter)`` is true for the parameters to pull. Default: all that the
             optimizer holds.
+        store : bool
+            Keep :math:`\theta_0`, 4 bytes a parameter in float32, and as much again for
+            :math:`D`. Default. With False both are computed anew in every step, to the last bit
+            the same, and nothing is kept: right where memory is what is short. See the notes.
 
         Returns
         -------
@@ -240,16 +246,30 @@ class Syre:
         ------
         ValueError
             If a group has its own weight decay, if no parameter of the model is in the optimizer,
-            if a parameter is pulled already, or if the model is parametrized by `parametrize`.
+            if a parameter is pulled already, if the model is parametrized by `parametrize`, or if
+            the optimizer evaluates the loss several times a step (LBFGS).
 
         Warns
         -----
         SyreWarning
-            If the parameters' precision cannot hold the pull.
+            If the parameters' precision cannot hold the pull. At the first step, with
+            ``store=False``, if no compiler works.
+
+        Notes
+        -----
+        The pull happens once a step, after the gradients are there, and not in a step that
+        ``torch.amp.GradScaler`` skips. Parameters without a gradient are left alone, as the
+        optimizers do.
+
+        With ``store=False`` one kernel, compiled by ``torch.compile`` in the first step (some
+        seconds, kept on disk), computes :math:`\theta_0` and pulls. Without a compiler, and for
+        parameters of 16 bits (to a rounding then), plain operations on pieces of 65,536 elements do
+        it, several times slower. A parameter that lies in memory in another order
+        (``channels_last``) is copied for the pull, one at a time.
         """
         named = named_parameters(model)
         self._learn_scales(named)
-        handle = Attachment(self, optimizer, _chosen(named, where))
+        handle = Attachment(self, optimizer, _chosen(named, where), store)
         self._attached = True
         return handle
 
@@ -446,10 +466,13 @@ class Syre:
 
     def _xi(self, name: str, tensor: Tensor) -> Tensor:
         """Return ``D - 1``, which float32 holds more finely than D."""
+        recipe = self._recipe(name, tensor)
+        return sharding.laid_out(recipe.xi(sharding.index(tensor), tensor.dtype), tensor)
+
+    def _recipe(self, name: str, tensor: Tensor) -> Recipe:
         _check_real(name, tensor)
-        index = sharding.index(tensor)
-        unit = noise.uniform(self.seed, f"metric|{canonical_name(name)}", index)
-        return sharding.laid_out((unit * self.sigma_D).to(tensor.dtype), tensor)
+        canonical = canonical_name(name)
+        return Recipe(self.seed, canonical, self._scale(canonical, tensor.shape), self.sigma_D)
 
 
 def _check_real(name: str, tensor: Tensor) -> None:

@@ -1,0 +1,256 @@
+"""Syre without memory: theta_0 and D computed in every step are those that are stored otherwise."""
+
+import gc
+import shutil
+import types
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import syre_helpers as sh
+from syre_helpers.removal import noise, recompute
+
+RECIPES = {0.0: recompute.Recipe(3, "a.weight", 0.3, 0.0), 0.2: recompute.Recipe(3, "b", 0.3, 0.2)}
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Use plain operations only, as where no compiler works."""
+    monkeypatch.setattr(recompute, "_kernel", lambda *_: None)
+
+
+@pytest.fixture
+def untried():
+    """Let the compiler be tried anew."""
+    recompute._kernel.cache_clear()
+    yield
+    recompute._kernel.cache_clear()
+
+
+def drawn(*shape, dtype=torch.float32):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=dtype)
+
+
+def pulled(p, recipe, rate, start=0):
+    """The pull as it is stored: theta_0 and D - 1 in full, each element's from its own index."""
+    p = p.clone()
+    index = torch.arange(start, start + p.numel()).reshape(p.shape)
+    xi = [recipe.xi(index, p.dtype)] if recipe.sigma_D else []
+    recompute.pull_stored_([p], [recipe.bias(index, p.dtype)], xi, rate)
+    return p
+
+
+def test_the_stored_pull_is_the_formula():
+    p, recipe = drawn(40, 5, dtype=torch.float64), RECIPES[0.2]
+    index = torch.arange(200).reshape(40, 5)
+    theta_0, xi = recipe.bias(index, p.dtype), recipe.xi(index, p.dtype)
+    expected = p - 0.03 * (1 + xi) * (p - theta_0)
+    assert (pulled(p, recipe, 0.03) - expected).abs().max() < 1e-15
+    assert (expected - (p - 0.03 * (p - theta_0))).abs().max() > 1e-4, "D matters"
+
+
+def test_a_recipe_is_that_of_bias_and_metric():
+    syre = sh.Syre(0.1, sigma_ratio=0.5, sigma_D=0.1, seed=5)
+    p = torch.zeros(6, 4)
+    recipe = syre._recipe("module.w", p)
+    index = torch.arange(24).reshape(6, 4)
+    assert torch.equal(recipe.bias(index, p.dtype), syre.bias("w", p))
+    assert torch.equal(1 + recipe.xi(index, p.dtype), syre.metric("w", p))
+
+
+def unlike_any(sizes):
+    """Parameters of all kinds of shapes and orders in memory."""
+    params = [drawn(size) for size in sizes]
+    params += [drawn(), drawn(0, 3), drawn(7, 9), drawn(3, 4, 5), drawn(2, 3, 4, 5)]
+    return [*params, drawn(8, 6, 3, 3).to(memory_format=torch.channels_last), drawn(5, 7).T]
+
+
+@pytest.mark.parametrize("sigma_D", RECIPES)
+@pytest.mark.parametrize("rate", [0.01, 0.7])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_pieces_are_the_stored_pull_to_the_last_bit(plain, sigma_D, rate, dtype):
+    for p in unlike_any([1, 2, 33, noise.CHUNK, 2 * noise.CHUNK + 3]):
+        p, recipe = p.to(dtype), RECIPES[sigma_D]
+        expected, strides = pulled(p, recipe, rate), p.stride()
+        recompute.pull_recomputed_(p, recipe, rate)
+        assert torch.equal(p, expected)
+        assert p.stride() == strides
+
+
+@pytest.mark.parametrize("sigma_D", RECIPES)
+def test_narrow_formats_round_once_more_at_most(sigma_D):
+    p, recipe = drawn(1000, dtype=torch.bfloat16), RECIPES[sigma_D]
+    expected = pulled(p, recipe, 0.1)
+    recompute.pull_recomputed_(p, recipe, 0.1)
+    assert torch.allclose(p, expected, rtol=torch.finfo(p.dtype).eps, atol=0)
+
+
+@pytest.mark.parametrize("start", [0, 1000, 2**31 - 40, 2**31, 2**33 - 1])
+def test_a_run_of_a_large_parameter_changes_its_key_in_the_middle(plain, start):
+    for recipe in RECIPES.values():
+        p = drawn(100)
+        expected = pulled(p, recipe, 0.1, start)
+        recompute._pull_run_(p, recipe, 0.1, start)
+        assert torch.equal(p, expected)
+
+
+def test_parts_that_do_not_follow_one_another(plain, monkeypatch):
+    """A parameter cut along its second axis: indices 1, 2, 4, 5, 7, 8 of 3 x 3."""
+    where = torch.arange(9).reshape(3, 3)[:, 1:]
+    monkeypatch.setattr(recompute, "first", lambda p: None)
+    monkeypatch.setattr(recompute, "index", lambda p: where)
+    whole, recipe = drawn(3, 3), RECIPES[0.2]
+    part = whole[:, 1:].clone()
+    recompute.pull_recomputed_(part, recipe, 0.1)
+    assert torch.equal(part, pulled(whole, recipe, 0.1)[:, 1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sigma_D", RECIPES)
+def test_the_compiled_kernel_is_the_stored_pull_to_the_last_bit(untried, sigma_D):
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("no compiler here")
+    recipe = RECIPES[sigma_D]
+    assert recompute._kernel(torch.device("cpu"), torch.float32, sigma_D > 0) is not None
+    compilations = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for p in unlike_any([2, 3, 15, 16, 17, 31, 1000, 70_001]):
+        for rate in (0.01, 0.3):
+            expected = pulled(p, recipe, rate)
+            recompute.pull_recomputed_(p, recipe, rate)
+            assert torch.equal(p, expected)
+    for start in (5, 2**31 - 40, 2**33):
+        p = drawn(100)
+        expected = pulled(p, recipe, 0.1, start)
+        recompute._pull_run_(p, recipe, 0.1, start)
+        assert torch.equal(p, expected)
+    # No shape, rate or place has a kernel of its own.
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compilations
+
+
+def net(dtype=torch.float64):
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        layers = nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Tanh(), nn.Linear(16, 2)
+        return nn.Sequential(*layers).to(dtype)
+
+
+def trained(store, sigma_D, change, decay=0.5):
+    model = net(torch.float32)
+    x = drawn(32, 1, 4, 4)
+    syre = sh.Syre(decay, sigma_ratio=0.5, sigma_D=sigma_D, seed=2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    syre.attach(optimizer, model, store=store)
+    for step in range(20):
+        if step == 10:
+            change(syre, model)
+        optimizer.zero_grad()
+        model(x.to(model[0].weight.dtype)).square().mean().backward()
+        optimizer.step()
+    return dict(model.named_parameters())
+
+
+def reseed(syre, model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sh.SyreWarning)
+        syre.load_state_dict(syre.state_dict() | {"seed": 9})
+
+
+def widen(syre, model):
+    model.double()
+
+
+@pytest.mark.parametrize("sigma_D", [0.0, 0.3])
+@pytest.mark.parametrize("change", [lambda syre, model: None, reseed, widen])
+def test_training_is_the_same_with_and_without_memory(plain, sigma_D, change):
+    stored, computed = (trained(store, sigma_D, change) for store in (True, False))
+    for name, p in stored.items():
+        assert torch.equal(p, computed[name]), name
+    without = trained(False, sigma_D, change, decay=0.0)
+    assert max((without[n] - p).abs().max() for n, p in stored.items()) > 1e-3
+
+
+def held_bytes(*roots, but):
+    """Bytes of the tensors that can be reached from some objects, each storage once."""
+    seen, found, stack = set(), {}, list(roots)
+    while stack:
+        thing = stack.pop()
+        # Functions lead to the globals of their module, and so to everything.
+        if id(thing) in seen or isinstance(thing, type | types.FunctionType | nn.Module):
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, Tensor):
+            found[thing.untyped_storage().data_ptr()] = thing.untyped_storage().nbytes()
+        else:
+            stack += gc.get_referents(thing)
+    return sum(size for pointer, size in found.items() if pointer not in but)
+
+
+@pytest.mark.parametrize(("sigma_D", "stored"), [(0.0, 4), (0.1, 8)])
+@pytest.mark.parametrize("store", [True, False])
+def test_bytes_a_parameter(plain, sigma_D, stored, store):
+    model = nn.Sequential(nn.Linear(50, 40), nn.Linear(40, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    syre = sh.Syre(0.1, sigma_ratio=0.2, sigma_D=sigma_D)
+    handle = syre.attach(optimizer, model, store=store)
+    own = {p.data_ptr() for p in model.parameters()}
+    assert held_bytes(syre, handle, but=own) == 0
+    model(torch.ones(1, 50)).sum().backward()
+    for p in model.parameters():
+        own.add(p.grad.data_ptr())
+    optimizer.step()
+    expected = stored * sum(p.numel() for p in model.parameters()) if store else 0
+    assert held_bytes(syre, handle, but=own) == expected
+
+
+class Largest(TorchDispatchMode):
+    """Note the largest tensor that an operation makes, views aside."""
+
+    def __init__(self, but):
+        super().__init__()
+        self.but, self.numel = but.untyped_storage().data_ptr(), 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for out in made if isinstance(made, list | tuple) else [made]:
+            if isinstance(out, Tensor) and out.untyped_storage().data_ptr() != self.but:
+                self.numel = max(self.numel, out.untyped_storage().nbytes() // out.itemsize)
+        return made
+
+
+@pytest.mark.parametrize("sigma_D", RECIPES)
+def test_plain_operations_need_a_small_buffer_only(plain, sigma_D):
+    p = drawn(4 * noise.CHUNK + 1)
+    with Largest(but=p) as largest:
+        recompute.pull_recomputed_(p, RECIPES[sigma_D], 0.1)
+    assert noise.CHUNK <= largest.numel <= 2 * noise.CHUNK
+
+
+def broken(*args, **kwargs):
+    raise RuntimeError("no compiler found\nmore lines")
+
+
+def wrong(function, **kwargs):
+    return lambda p, *rest: p.fill_(0.1)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "words"),
+    [
+        (lambda function, **kwargs: broken, "no compiler found"),
+        (lambda function, **kwargs: function, "switched off"),
+        (wrong, "another theta_0"),
+    ],
+)
+def test_without_a_kernel_one_line_says_so(untried, monkeypatch, compiler, words):
+    monkeypatch.setattr(torch, "compile", compiler)
+    p, recipe = drawn(100), RECIPES[0.0]
+    expected = pulled(pulled(p, recipe, 0.1), recipe, 0.1)
+    with pytest.warns(sh.SyreWarning, match=words) as caught:
+        recompute.pull_recomputed_(p, recipe, 0.1)
+    assert len(caught) == 1
+    assert "\n" not in str(caught[0].message)
+    recompute.pull_recomputed_(p, recipe, 0.1)  # says it once
+    assert torch.equal(p, expected)
