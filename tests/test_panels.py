@@ -46,6 +46,7 @@ def test_a_panel_computes_what_was_chosen(notebook, monkeypatch):
     box = panel_of(notebook)
     *controls, row, result = box.children
     by_name = {c.description.replace(" ", "_"): c for c in controls}
+    assert all(c.style.description_width == "initial" for c in controls), "names are not cut off"
     compute, _, bar = row.children
     shown = []
     for changes in ({}, CHANGES[notebook.stem]):

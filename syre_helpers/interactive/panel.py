@@ -71,6 +71,8 @@ def panel(function: Callable[..., Any], **controls: Any) -> Any:
             raise TypeError(f"{name}={control!r} is no ipywidgets control with a value")
         if not getattr(control, "description", ""):
             control.description = name.replace("_", " ")
+        # Else JupyterLab cuts a name off after a dozen letters.
+        control.style.description_width = "initial"
     compute = ipywidgets.Button(description="Compute", button_style="primary")
     stop = ipywidgets.Button(description="Stop", disabled=True)
     bar = ipywidgets.FloatProgress(0.0, min=0.0, max=1.0)
