@@ -11,7 +11,7 @@ from torch.nn import functional
 import syre_helpers as sh
 from syre_helpers import arms
 from syre_helpers.removal import noise
-from syre_helpers.training import many
+from syre_helpers.training import evaluation, stepping
 from syre_helpers.training.batches import BatchOrder
 
 
@@ -252,7 +252,7 @@ def test_an_interrupted_comparison_resumes(tmp_path, monkeypatch):
     whole, params = sh.fit_many(make_model, data(), ARMS, [3, 4], **settings)
     kept = settings | {"checkpoint": tmp_path / "new" / "run.pt", "checkpoint_every": 4}
     steps = 0
-    step_of_all = many._apply
+    step_of_all = stepping.StackedStep.__call__
 
     def interrupted(*arguments):
         nonlocal steps
@@ -262,7 +262,7 @@ def test_an_interrupted_comparison_resumes(tmp_path, monkeypatch):
         step_of_all(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(many, "_apply", interrupted)
+        patch.setattr(stepping.StackedStep, "__call__", interrupted)
         with pytest.raises(KeyboardInterrupt):
             sh.fit_many(make_model, data(), ARMS, [3, 4], **kept)
         steps = 100
@@ -298,7 +298,7 @@ def test_a_schedule_scales_every_step(coupled):
 def test_evaluation_in_chunks_measures_the_same(monkeypatch):
     settings = SETTINGS | {"optimizer": OPTIMIZERS["momentum"]}
     together = sh.fit_many(make_model, data(), ARMS, range(2), **settings)
-    monkeypatch.setattr(many, "_SAMPLES_AT_ONCE", 100)
+    monkeypatch.setattr(evaluation, "_SAMPLES_AT_ONCE", 100)
     in_chunks = sh.fit_many(make_model, data(), ARMS, range(2), **settings)
     pd.testing.assert_frame_equal(together, in_chunks, rtol=1e-12)
 

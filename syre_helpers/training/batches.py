@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,27 @@ Data = Sequence[Tensor | None] | Callable[[int], Pair]
 
 `x` is None for models that take no input, such as matrix factorisations.
 """
+
+
+class Batch(NamedTuple):
+    """What stacked models learn from: all data and which of them, or the data themselves.
+
+    `which` has shape (models, batch size); None where all models see all of `x` and `y`.
+    """
+
+    x: Tensor | None
+    y: Tensor
+    which: Tensor | None = None
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Those that there are."""
+        return [t for t in self if t is not None]
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What a recorded step depends on."""
+        return tuple(None if t is None else (t.shape, t.dtype) for t in self)
 
 
 def checked_pairs(data: Data, dtype: torch.dtype, device: torch.device) -> tuple[Pair, Pair | None]:
@@ -89,8 +111,96 @@ class BatchOrder:
         """Return the indices of the batch of a step, counted from 0; shape (batch_size,)."""
         epoch, k = divmod(step, self._samples // self._batch_size)
         if epoch != self._epoch:
-            # Mixed so that seeds and epochs do not share generators: (seed 1, epoch 0) and (0, 1).
-            generator = torch.Generator().manual_seed((self._seed * 1_000_003 + epoch) % 2**63)
-            self._order = torch.randperm(self._samples, generator=generator)
+            self._order = _order_of(self._samples, self._seed, epoch)
             self._epoch = epoch
         return self._order[k * self._batch_size : (k + 1) * self._batch_size]
+
+
+class StackedOrder:
+    """The same for several seeds at once: an epoch at a time, on the device of the data.
+
+    Parameters
+    ----------
+    samples, batch_size : int
+        As in `BatchOrder`.
+    seeds : sequence of int
+        One a model; models with the same seed see the same batches.
+    device : torch.device
+        Where the indices are wanted.
+    """
+
+    def __init__(
+        self, samples: int, batch_size: int, seeds: Sequence[int], device: torch.device
+    ) -> None:
+        BatchOrder(samples, batch_size, 0)  # the same sizes are in range
+        self._samples = samples
+        self._batch_size = batch_size
+        self._seeds = list(dict.fromkeys(seeds))
+        self._which = torch.tensor([self._seeds.index(seed) for seed in seeds], device=device)
+        self._epoch = -1
+        self._order = torch.empty(0, 0, dtype=torch.int64)
+
+    def at(self, step: int) -> Tensor:
+        """Return the indices of the batches of a step; shape (models, batch_size)."""
+        epoch, k = divmod(step, self._samples // self._batch_size)
+        if epoch != self._epoch:
+            orders = [_order_of(self._samples, seed, epoch) for seed in self._seeds]
+            self._order = torch.stack(orders).to(self._which.device)
+            self._epoch = epoch
+        return self._order[:, k * self._batch_size : (k + 1) * self._batch_size][self._which]
+
+
+class Source:
+    """The data of stacked models.
+
+    Parameters
+    ----------
+    data : tuple or callable
+        As in `fit_many`.
+    reference : Tensor
+        A parameter: data go to its device and take its type.
+    batch_size : int or None
+        As in `fit_many`.
+
+    Raises
+    ------
+    ValueError
+        If data are bad, or `batch_size` does not suit them.
+    """
+
+    def __init__(self, data: Data, reference: Tensor, batch_size: int | None) -> None:
+        self._function = data if callable(data) else None
+        self._batch_size = batch_size
+        self._train: Pair | None = None
+        self.test: Pair | None = None
+        if not callable(data):
+            self._train, self.test = checked_pairs(data, reference.dtype, reference.device)
+        if batch_size is not None and (self._train is None or self._train[0] is None):
+            raise ValueError("batch_size needs data with inputs: (x, y), not a function or x=None")
+
+    @property
+    def samples(self) -> int:
+        """How many there are, of training or test data; 1 where data are a function."""
+        pairs = [pair for pair in (self._train, self.test) if pair is not None]
+        return max((len(y) for _, y in pairs), default=1)
+
+    def pair(self, step: int) -> Pair:
+        """Return the training pair: all of it, or that of a step where data are a function."""
+        if self._function is not None:
+            return self._function(step)
+        assert self._train is not None
+        return self._train
+
+    def batches(self, seeds: Sequence[int]) -> Callable[[int], Batch]:
+        """Return the batches of models with these seeds, as a function of the step."""
+        if self._batch_size is None:
+            return lambda step: Batch(*self.pair(step))
+        x, y = self.pair(0)
+        order = StackedOrder(len(y), self._batch_size, seeds, y.device)
+        return lambda step: Batch(x, y, order.at(step))
+
+
+def _order_of(samples: int, seed: int, epoch: int) -> Tensor:
+    # Mixed so that seeds and epochs do not share generators: (seed 1, epoch 0) and (0, 1).
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    return torch.randperm(samples, generator=generator)

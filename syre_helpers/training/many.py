@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
-from torch.fx.experimental.proxy_tensor import make_fx
 
-from ..removal import Arm, Pull, stack_pulls, write_pull
-from .batches import BatchOrder, Data, Pair, checked_pairs
+from ..removal import Arm
+from .batches import Data, Source
 from .checkpoint import Checkpoint
+from .chunks import Training
+from .compiling import choose
+from .fleet import Member, enlist
 from .options import (
     MakeOptimizer,
     Measure,
     Schedule,
-    made_with_seed,
     make_checked_optimizer,
     measuring_steps,
-    progress,
-    set_rate,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Stacked = dict[str, Tensor]
-Trained = dict[tuple[str, int], dict[str, Tensor]]
-_SAMPLES_AT_ONCE = 300_000
+Parameters = dict[tuple[str, int], dict[str, Tensor]]
 
 
 @overload
@@ -52,6 +47,7 @@ def fit_many(
     device: torch.device | str = ...,
     checkpoint: str | Path | None = ...,
     checkpoint_every: int = ...,
+    compile: bool | None = ...,
     return_params: Literal[False] = ...,
 ) -> pd.DataFrame: ...
 
@@ -74,8 +70,9 @@ def fit_many(
     device: torch.device | str = ...,
     checkpoint: str | Path | None = ...,
     checkpoint_every: int = ...,
+    compile: bool | None = ...,
     return_params: Literal[True],
-) -> tuple[pd.DataFrame, Trained]: ...
+) -> tuple[pd.DataFrame, Parameters]: ...
 
 
 def fit_many(
@@ -95,12 +92,14 @@ def fit_many(
     device: torch.device | str = "cpu",
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 1000,
+    compile: bool | None = None,
     return_params: bool = False,
-) -> pd.DataFrame | tuple[pd.DataFrame, Trained]:
+) -> pd.DataFrame | tuple[pd.DataFrame, Parameters]:
     """Train arms x seeds models together and measure them along the way.
 
     All arms of a seed start from the same initial values and see the same batches, so they may be
-    compared pair by pair.
+    compared pair by pair. Models train in as few chunks as the free memory allows, and in smaller
+    ones where it runs out all the same; what comes out does not depend on that, to rounding.
 
     Parameters
     ----------
@@ -144,6 +143,11 @@ def fit_many(
         call with the same arguments resumes; the outcome is that of an uninterrupted run.
     checkpoint_every : int
         Default 1000.
+    compile : bool, optional
+        Whether to make one compiled program of the whole step. That takes some 10 to 40 seconds at
+        first, and changes results by rounding only. Default: where there is a compiler, for runs
+        long enough to repay it; one line on stderr says so. Possible with SGD, Adam and AdamW. What
+        cannot be compiled trains without, and one line says why.
     return_params : bool
         Also return the trained parameters, as they are before an arm's ``finish`` changes what the
         last measurement sees. Default False.
@@ -184,299 +188,54 @@ def fit_many(
 
     arms, seeds = _checked_arms(arms), _checked_seeds(seeds)
     logged = measuring_steps(steps, log_every)
-    fleet = _launch(make_model, arms, seeds, torch.device(device))
-    params = fleet.params
-    source = _Source(data, fleet, seeds, batch_size)
-    evaluate = _Evaluation(fleet.template, loss, source, measures or {})
-    step_optimizer = make_checked_optimizer(optimizer, list(params.values()))
-    rate = float(step_optimizer.param_groups[0]["lr"])
-    gradient = _Gradient(fleet.template, loss, source.axis)
-    kept = Checkpoint(checkpoint, checkpoint_every, fleet.identity(step_optimizer))
-    state = kept.load(torch.device(device))
-    if state is None:
-        first, rows = 0, [(0, evaluate(params, 0))]
-    else:
-        first, rows = state["step"], state["rows"]
-        fleet.restore(state["params"], first)
-        step_optimizer.load_state_dict(state["optimizer"])
-    for step in progress(range(first, steps), "training"):
-        if schedule is not None:
-            set_rate(step_optimizer, rate * schedule(step))
-        fleet.refresh(step)
-        x, y = source.batch(step)
-        gradients = gradient(params, x, y)
-        _apply(params, gradients, fleet.pull, step_optimizer, coupled)
-        fleet.events(step + 1)
-        if step + 1 in logged and step + 1 < steps:
-            rows.append((step + 1, evaluate(params, step)))
-        if kept.due(step + 1) and step + 1 < steps:
-            kept.save(_state(step + 1, rows, params, step_optimizer))
-    trained = {name: p.clone() for name, p in params.items()}
-    if rows[-1][0] < steps:
-        fleet.finish()
-        rows.append((steps, evaluate(params, steps - 1)))
-        kept.save(_state(steps, rows, trained, step_optimizer))
+    template, members = enlist(make_model, arms, seeds, torch.device(device))
+    example = list(members[0].initial.values())
+    source = Source(data, example[0], batch_size)
+    kind = make_checked_optimizer(optimizer, example)
+    elements = len(members) * sum(p.numel() for p in example)
+    choice = choose(compile, steps, elements, kind, torch.device(device))
+    kept = Checkpoint(checkpoint, checkpoint_every, _identity(arms, seeds, kind, members))
+    training = Training(
+        template, source, steps, loss, optimizer, schedule, coupled, measures or {}, logged, choice,
+        kept,
+    )  # fmt: skip
+    choice.announce()
+    done = training.all(members)
     table = pd.concat(
         [
-            pd.DataFrame({"arm": fleet.arm_names, "seed": fleet.seed_of, "step": at, **columns})
-            for at, columns in rows
+            pd.DataFrame(
+                {"arm": [m.arm.name for m in members], "seed": [m.seed for m in members]}
+                | {"step": same[0][0]}
+                | {name: [v for _, row in same for v in row[name]] for name in same[0][1]}
+            )
+            for same in zip(*(chunk.rows for chunk in done), strict=True)
         ],
         ignore_index=True,
     )
     if not return_params:
         return table
-    keys = zip(fleet.arm_names, fleet.seed_of, strict=True)
-    return table, {key: {n: p[k].cpu() for n, p in trained.items()} for k, key in enumerate(keys)}
+    params = [
+        {name: p[k] for name, p in chunk.params.items()}
+        for chunk in done
+        for k in range(chunk.models)
+    ]
+    return table, {(m.arm.name, m.seed): p for m, p in zip(members, params, strict=True)}
 
 
-def _call(model: nn.Module, params: Mapping[str, Tensor], x: Tensor | None) -> Tensor:
-    output: Tensor = functional_call(model, dict(params), () if x is None else (x,))
-    return output
-
-
-def _state(
-    step: int,
-    rows: list[tuple[int, dict[str, list[float]]]],
-    params: Stacked,
-    optimizer: torch.optim.Optimizer,
-) -> dict[str, Any]:
-    return {"step": step, "rows": rows, "params": params, "optimizer": optimizer.state_dict()}
-
-
-@torch.no_grad()
-def _apply(
-    params: Stacked,
-    gradients: Stacked,
-    pull: Pull,
-    optimizer: torch.optim.Optimizer,
-    coupled: bool,
-) -> None:
-    """Take one step of all models: pull and optimizer, on the stacked parameters."""
-    lr = float(optimizer.param_groups[0]["lr"])
-    for name, p in params.items():
-        if coupled:
-            p.grad = pull.coupled(name, p, gradients[name])
-        else:
-            p.grad = pull.masked(name, gradients[name])
-            pull.decoupled_(name, p, lr)
-    optimizer.step()
-
-
-@dataclass
-class _Fleet:
-    """All models of a comparison: arm by arm, and within an arm seed by seed."""
-
-    template: nn.Module
-    arms: Sequence[Arm]
-    seeds: Sequence[int]
-    initial: list[dict[str, Tensor]]
-    params: Stacked
-    pull: Pull
-
-    @property
-    def arm_names(self) -> list[str]:
-        return [arm.name for arm in self.arms for _ in self.seeds]
-
-    @property
-    def seed_of(self) -> list[int]:
-        return [seed for _ in self.arms for seed in self.seeds]
-
-    def refresh(self, step: int) -> None:
-        """Ask those arms again whose pull changes with time."""
-        for a, arm in enumerate(self.arms):
-            if arm.refresh and step and step % arm.refresh == 0:
-                self._ask_again(a, step)
-
-    def _ask_again(self, a: int, step: int) -> None:
-        for s, seed in enumerate(self.seeds):
-            pull = self.arms[a].pull(self.initial[s], seed, step)
-            write_pull(self.pull, a * len(self.seeds) + s, pull)
-
-    def identity(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """Return what tells this comparison from others."""
-        return {
-            "arms": [arm.name for arm in self.arms],
-            "seeds": list(self.seeds),
-            "optimizer": type(optimizer).__name__,
-            "shapes": {name: list(p.shape) for name, p in self.params.items()},
-        }
-
-    @torch.no_grad()
-    def restore(self, params: Stacked, step: int) -> None:
-        """Go back to the parameters and pulls that there were after so many steps."""
-        for name, p in self.params.items():
-            p.copy_(params[name])
-        for a, arm in enumerate(self.arms):
-            # A pull depends on the initial parameters and the step of its last refresh only.
-            last = step - step % arm.refresh if arm.refresh else 0
-            if last:
-                self._ask_again(a, last)
-
-    def events(self, step: int) -> None:
-        """Let arms change their parameters between steps."""
-        for a, arm in enumerate(self.arms):
-            if arm.event is not None and arm.every and step % arm.every == 0:
-                self._rewrite(a, arm.event, step)
-
-    def finish(self) -> None:
-        """Let arms change what the last measurement sees."""
-        for a, arm in enumerate(self.arms):
-            if arm.finish is not None:
-                self._rewrite(a, arm.finish)
-
-    @torch.no_grad()
-    def _rewrite(
-        self, a: int, change: Callable[..., Mapping[str, Tensor]], *arguments: int
-    ) -> None:
-        for s, seed in enumerate(self.seeds):
-            k = a * len(self.seeds) + s
-            own = {name: p[k].clone() for name, p in self.params.items()}
-            for name, value in change(own, seed, *arguments).items():
-                self.params[name][k] = value
-
-
-@torch.no_grad()
-def _launch(
-    make_model: Callable[[], nn.Module],
+def _identity(
     arms: Sequence[Arm],
     seeds: Sequence[int],
-    device: torch.device,
-) -> _Fleet:
-    models = [made_with_seed(make_model, seed).to(device) for seed in seeds]
-    template = models[0]
-    buffers = [name for name, _ in template.named_buffers()]
-    if buffers:
-        raise ValueError(
-            f"the model has buffers {buffers[:3]}, which stacked models cannot update; use fit for "
-            "models with running statistics, or norms with track_running_stats=False"
-        )
-    initial = [{n: p.detach().clone() for n, p in m.named_parameters()} for m in models]
-    shapes = [{n: p.shape for n, p in params.items()} for params in initial]
-    if any(shape != shapes[0] for shape in shapes):
-        raise ValueError("make_model returns models of different shapes; all seeds must agree")
-    started = [
-        arm.start(initial[s], seed) if arm.start else initial[s]
-        for arm in arms
-        for s, seed in enumerate(seeds)
-    ]
-    params = {n: torch.stack([p[n] for p in started]) for n in initial[0]}
-    pulls = [arm.pull(initial[s], seed, 0) for arm in arms for s, seed in enumerate(seeds)]
-    return _Fleet(template, arms, seeds, initial, params, stack_pulls(pulls, params))
-
-
-class _Source:
-    """The batches of all models: one batch a seed, shared by the arms."""
-
-    def __init__(
-        self, data: Data, fleet: _Fleet, seeds: Sequence[int], batch_size: int | None
-    ) -> None:
-        reference = next(iter(fleet.params.values()))
-        self._function = data if callable(data) else None
-        self._n_arms = len(fleet.arms)
-        self.train: Pair | None = None
-        self.test: Pair | None = None
-        if not callable(data):
-            self.train, self.test = checked_pairs(data, reference.dtype, reference.device)
-        if batch_size is not None and (self.train is None or self.train[0] is None):
-            raise ValueError("batch_size needs data with inputs: (x, y), not a function or x=None")
-        self._orders = (
-            [BatchOrder(len(self.train[1]), batch_size, seed) for seed in seeds]
-            if batch_size is not None and self.train is not None
-            else None
-        )
-
-    @property
-    def axis(self) -> int | None:
-        """The model axis of batches; None where all models see the same one."""
-        return None if self._orders is None else 0
-
-    def batch(self, step: int) -> Pair:
-        """Return the batch of a step; with a leading model axis where batches are drawn."""
-        if self._function is not None:
-            return self._function(step)
-        assert self.train is not None
-        x, y = self.train
-        if self._orders is None:
-            return x, y
-        index = torch.stack([order.at(step) for order in self._orders]).to(y.device)
-        assert x is not None
-        return self._for_arms(x[index]), self._for_arms(y[index])
-
-    def _for_arms(self, per_seed: Tensor) -> Tensor:
-        """Repeat (seeds, ...) for every arm: (arms * seeds, ...)."""
-        return per_seed.expand(self._n_arms, *per_seed.shape).flatten(0, 1)
-
-
-class _Gradient:
-    """The gradients of all models, recorded once as a plain graph of tensor operations.
-
-    ``vmap`` and ``grad`` decide anew at every call which operations to run, which costs more than
-    running them where models are small; the recorded graph runs the same ones.
-    """
-
-    def __init__(
-        self,
-        template: nn.Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
-        axis: int | None,
-    ) -> None:
-        self._axis = axis
-        self._one = grad(lambda p, x, y: loss(_call(template, p, x), y))
-        self._recorded: dict[object, Callable[[Stacked, Tensor | None, Tensor], Stacked]] = {}
-
-    def __call__(self, params: Stacked, x: Tensor | None, y: Tensor) -> Stacked:
-        key = (None if x is None else (x.shape, x.dtype), y.shape, y.dtype)
-        if key not in self._recorded:
-            # An input that is None has no axis.
-            axes = (0, None if x is None else self._axis, self._axis)
-            stacked = vmap(self._one, in_dims=axes, randomness="different")
-            self._recorded[key] = make_fx(stacked)(params, x, y)
-        return self._recorded[key](params, x, y)
-
-
-class _Evaluation:
-    """Losses and measures of all models as columns of numbers."""
-
-    def __init__(
-        self,
-        template: nn.Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
-        source: _Source,
-        measures: Mapping[str, Measure],
-    ) -> None:
-        self._template = template
-        self._loss = loss
-        self._source = source
-        self._measures = measures
-        pairs = [pair for pair in (source.train, source.test) if pair is not None]
-        samples = max((len(y) for _, y in pairs), default=1)
-        # A chunk of models at a time, so that large data sets do not need memory for all of them.
-        self._chunk = max(1, _SAMPLES_AT_ONCE // samples)
-
-    @torch.no_grad()
-    def __call__(self, params: Stacked, step: int) -> dict[str, list[float]]:
-        """Measure all models; `step` is the one whose data count where data are a function."""
-        source = self._source
-        train = source.train if source.train is not None else source.batch(step)
-        pairs = {"train_loss": train, "test_loss": source.test}
-        columns: dict[str, Callable[[Stacked], Tensor]] = {
-            name: self._loss_on(pair) for name, pair in pairs.items() if pair is not None
-        }
-        columns |= {name: self._measured(measure) for name, measure in self._measures.items()}
-        return {
-            name: vmap(function, randomness="different", chunk_size=self._chunk)(params)
-            .double()
-            .tolist()
-            for name, function in columns.items()
-        }
-
-    def _loss_on(self, pair: Pair) -> Callable[[Stacked], Tensor]:
-        x, y = pair
-        return lambda params: self._loss(_call(self._template, params, x), y)
-
-    def _measured(self, measure: Measure) -> Callable[[Stacked], Tensor]:
-        template = self._template
-        return lambda params: measure(params, lambda x=None: _call(template, params, x))
+    optimizer: torch.optim.Optimizer,
+    members: Sequence[Member],
+) -> dict[str, Any]:
+    """Return what tells this comparison from others."""
+    initial = members[0].initial
+    return {
+        "arms": [arm.name for arm in arms],
+        "seeds": list(seeds),
+        "optimizer": type(optimizer).__name__,
+        "shapes": {name: [len(members), *p.shape] for name, p in initial.items()},
+    }
 
 
 def _checked_arms(arms: Sequence[Arm]) -> Sequence[Arm]:

@@ -1,0 +1,136 @@
+"""How much memory there is, and how many models may train in it at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+_SHARE = 0.6  # of what is free; the rest is for evaluations, and for other programs
+# Parameters, gradient, centre, xi, mask, two states of an optimizer, and results in passing.
+_COPIES = 10
+_CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+def models_at_once(models: int, bytes_per_model: int, device: torch.device) -> int:
+    """Return how many models to train together, so that chunks are as equal as can be.
+
+    Parameters
+    ----------
+    models : int
+        How many there are.
+    bytes_per_model : int
+        From `bytes_to_train`.
+    device : torch.device
+        Where; what is free there now counts.
+
+    Returns
+    -------
+    int
+        Between 1 and `models`; all of them where the free memory is not known.
+    """
+    free = free_bytes(device)
+    if free is None:
+        return models
+    fit = max(1, int(_SHARE * free) // max(1, bytes_per_model))
+    chunks = -(-models // fit)
+    return -(-models // chunks)
+
+
+def bytes_to_train(params: Iterable[Tensor], step: Callable[[], Any]) -> int:
+    """Estimate the bytes that the training of one model needs.
+
+    Parameters
+    ----------
+    params : iterable of Tensor
+        The model's parameters.
+    step : callable
+        Computes the model's gradient once; all that it makes is counted as if it were kept, so the
+        estimate errs on the safe side. Random numbers that it draws are drawn again afterwards.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    params = list(params)
+    devices = {p.device for p in params if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=sorted(devices, key=str)), _Made() as made:
+        step()
+    return _COPIES * sum(p.nbytes for p in params) + made.bytes
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Return the bytes that a program may still take on a device; None where nobody says."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free + unused)
+    found = [free for free in (_of_the_machine(), *_of_containers()) if free is not None]
+    return min(found, default=None)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception says that memory ran out, on a GPU or on the CPU."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    words = ("DefaultCPUAllocator", "can't allocate memory", "out of memory")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+class _Made(TorchDispatchMode):
+    """Counts the bytes of all tensors that operations make, without views of others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given = {t.untyped_storage().data_ptr() for t in _tensors((args, kwargs))}
+        new = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in _tensors(out)}
+        self.bytes += sum(size for where, size in new.items() if where not in given)
+        return out
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _of_the_machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return _half_of_what_is_built_in()
+    kilobytes = {line.split(":")[0]: line.split()[1] for line in lines if ":" in line}
+    return 1024 * int(kilobytes["MemAvailable"]) if "MemAvailable" in kilobytes else None
+
+
+def _half_of_what_is_built_in() -> int | None:
+    """Where the system does not say what is free (macOS, Windows)."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _of_containers() -> list[int | None]:
+    return [_left(Path(limit), Path(usage)) for limit, usage in _CGROUPS]
+
+
+def _left(limit: Path, usage: Path) -> int | None:
+    """Return what a container may still take; None where there is no limit."""
+    try:
+        most, used = limit.read_text().strip(), usage.read_text().strip()
+    except OSError:
+        return None
+    return max(0, int(most) - int(used)) if most.isdigit() and used.isdigit() else None

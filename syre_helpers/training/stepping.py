@@ -1,0 +1,216 @@
+"""One training step of stacked models: gradient, pull and optimizer, compiled or not."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, fx, nn
+from torch.func import grad, vmap
+from torch.optim import Optimizer
+
+from ..removal import Pull
+from .batches import Batch
+from .compiling import Choice
+from .evaluation import Loss, call
+from .fleet import Fleet
+from .memory import out_of_memory
+from .recorded import draws, record, write_back
+from .rules import Rule, rule_of
+
+Compiled = Callable[..., object]
+
+
+class StackedStep:
+    """The step of a fleet.
+
+    Parameters
+    ----------
+    template : nn.Module
+        The kind of model.
+    loss : callable
+        As in `fit_many`.
+    fleet : Fleet
+        Its parameters are changed in place, its pulls read at every step.
+    optimizer : torch.optim.Optimizer
+        Of the fleet's parameters. It keeps all state, in both ways of taking a step.
+    coupled : bool
+        As in `fit_many`.
+    choice : Choice
+        Whether to compile; told when that fails.
+    """
+
+    def __init__(
+        self,
+        template: nn.Module,
+        loss: Loss,
+        fleet: Fleet,
+        optimizer: Optimizer,
+        coupled: bool,
+        choice: Choice,
+    ) -> None:
+        self._params = fleet.params
+        self._pull = fleet.pull
+        self._optimizer = optimizer
+        self._coupled = coupled
+        self._choice = choice
+        self._rule = rule_of(optimizer)
+        self._gradient_of_one = grad(lambda p, x, y: loss(call(template, p, x), y))
+        self._recorded: dict[object, fx.GraphModule] = {}
+        self._compiled: Compiled | None = None
+        self._kind: object = None
+        self._numbers: tuple[list[float], Tensor] | None = None
+        self._pulls = [
+            torch.as_tensor(self._pull.weight_decay),
+            *(t for part in _parts(self._pull) for t in part.values()),
+        ]
+
+    @torch.no_grad()
+    def __call__(self, step: int, batch: Batch) -> None:
+        """Take one step, counted from 0, at the optimizer's present rate."""
+        # torch.optim takes the first step, in which it makes its state; and those whose data have
+        # another shape, which would not repay a compilation of their own.
+        rule = self._rule if self._choice.compiled else None
+        if rule is None or not self._has_state(rule) or self._kind not in (None, batch.kind):
+            self._plain_step(batch)
+        elif self._compiled is not None:
+            self._compiled(*self._inputs(step, batch, rule))
+            self._count()
+        else:
+            self._first_compiled_step(step, batch, rule)
+
+    def _plain_step(self, batch: Batch) -> None:
+        gradients = self._recording(batch)(*self._params.values(), *self._pulls, *batch.tensors)
+        for p, gradient in zip(self._params.values(), gradients, strict=True):
+            p.grad = gradient
+        if not self._coupled:
+            for name, p in self._params.items():
+                self._pull.decoupled_(name, p, self._rate)
+        self._optimizer.step()
+
+    def _recording(self, batch: Batch) -> fx.GraphModule:
+        """Return the gradients as the optimizer is to see them, as a function of tensors."""
+        if batch.kind not in self._recorded:
+
+            def gradients(*tensors: Tensor) -> list[Tensor]:
+                params, pull, own = self._unpack(tensors, batch)
+                stacked = self._stacked_gradients(params, own)
+                see = pull.coupled if self._coupled else (lambda name, p, g: pull.masked(name, g))
+                return [see(name, p, stacked[name]) for name, p in params.items()]
+
+            tensors = [*self._params.values(), *self._pulls, *batch.tensors]
+            self._recorded[batch.kind] = record(gradients, tensors)
+        return self._recorded[batch.kind]
+
+    def _stacked_gradients(self, params: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        x, y, which = batch
+        axis = None
+        if which is not None:
+            axis, x, y = 0, None if x is None else x[which], y[which]
+        # An input that is None has no axis.
+        axes = (0, None if x is None else axis, axis)
+        return vmap(self._gradient_of_one, in_dims=axes, randomness="different")(params, x, y)
+
+    def _unpack(
+        self, tensors: Sequence[Tensor], batch: Batch
+    ) -> tuple[dict[str, Tensor], Pull, Batch]:
+        """Undo ``[*params, *pulls, *batch.tensors]``; `batch` says which tensors it has."""
+        rest = iter(tensors)
+        params = {name: next(rest) for name in self._params}
+        decay = next(rest)
+        parts = ({name: next(rest) for name in which} for which in _parts(self._pull))
+        pull = Pull(decay, *parts)
+        x, y, which = (None if t is None else next(rest) for t in batch)
+        assert y is not None
+        return params, pull, Batch(x, y, which)
+
+    # ---- compiled ----------------------------------------------------------------------------
+
+    def _first_compiled_step(self, step: int, batch: Batch, rule: Rule) -> None:
+        """Compile the step for batches of this kind and take it; or say why not, and do without."""
+        if draws(self._recording(batch)):
+            self._choice.give_up("the model draws random numbers, a compiled one draws others")
+            return self._plain_step(batch)
+        inputs = self._inputs(step, batch, rule)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the compiler, about itself
+                compiled = self._compile(batch, rule, inputs)
+                compiled(*inputs)
+        except Exception as error:  # whatever the compiler stumbles over
+            if out_of_memory(error):
+                raise
+            self._choice.give_up(f"{type(error).__name__}: {_first_line(error)}")
+            return self._plain_step(batch)
+        self._compiled, self._kind = compiled, batch.kind
+        self._optimizer.zero_grad()  # of the plain first step; no other will fill them
+        return self._count()
+
+    def _compile(self, batch: Batch, rule: Rule, inputs: list[Tensor]) -> Compiled:
+        step = record(self._whole(batch, rule), inputs)
+        write_back(step)
+        if inputs[0].device.type != "cuda":
+            return torch.compile(step, fullgraph=True, dynamic=False)
+        # What is always at the same place need not be copied for a CUDA graph.
+        for tensor in [*self._params.values(), *self._state(rule), *self._pulls]:
+            torch._dynamo.mark_static_address(tensor)
+        return torch.compile(step, fullgraph=True, dynamic=False, mode="reduce-overhead")
+
+    def _whole(self, batch: Batch, rule: Rule) -> Callable[..., list[Tensor]]:
+        """Return the step as a function of `_inputs`: new parameters, then new state."""
+        gradients = self._recording(batch)
+        n, m = len(self._params), len(rule.state)
+
+        def whole(*tensors: Tensor) -> list[Tensor]:
+            params, state = tensors[:n], tensors[n : n * (1 + m)]
+            numbers, rest = tensors[n * (1 + m)], tensors[n * (1 + m) + 1 :]
+            _, pull, _ = self._unpack([*params, *rest], batch)
+            seen = gradients(*params, *rest)
+            moved, kept = [], []
+            for k, (name, p) in enumerate(zip(self._params, params, strict=True)):
+                start = (
+                    p if self._coupled else p - numbers[0] * pull.masked(name, pull.force(name, p))
+                )
+                own = list(state[k * m : (k + 1) * m])
+                p, own = rule.update(start, seen[k], own, list(numbers[1:]))
+                moved.append(p)
+                kept += own
+            return [*moved, *kept]
+
+        return whole
+
+    def _inputs(self, step: int, batch: Batch, rule: Rule) -> list[Tensor]:
+        values = [self._rate, *rule.numbers(self._rate, step + 1)]
+        if self._numbers is None or self._numbers[0] != values:
+            device = self._pulls[0].device
+            tensor = torch.tensor(values, dtype=torch.float64, device=device)
+            self._numbers = values, tensor
+        params = self._params.values()
+        return [*params, *self._state(rule), self._numbers[1], *self._pulls, *batch.tensors]
+
+    def _state(self, rule: Rule) -> list[Tensor]:
+        states = (self._optimizer.state[p] for p in self._params.values())
+        return [state[name] for state in states for name in rule.state]
+
+    def _has_state(self, rule: Rule) -> bool:
+        states = (self._optimizer.state[p] for p in self._params.values())
+        return all(name in state for state in states for name in rule.state)
+
+    def _count(self) -> None:
+        """Let the optimizer know of a step that it did not take itself."""
+        for p in self._params.values():
+            if "step" in self._optimizer.state[p]:
+                self._optimizer.state[p]["step"] += 1
+
+    @property
+    def _rate(self) -> float:
+        return float(self._optimizer.param_groups[0]["lr"])
+
+
+def _parts(pull: Pull) -> list[Mapping[str, Tensor]]:
+    return [pull.centre, pull.xi, pull.mask]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or "no message").splitlines()[0]
