@@ -52,6 +52,22 @@ def test_the_stored_pull_is_the_formula():
     assert (expected - (p - 0.03 * (p - theta_0))).abs().max() > 1e-4, "D matters"
 
 
+@pytest.mark.parametrize("sigma_D", RECIPES)
+def test_large_parameters_are_pulled_by_pieces_that_fit_a_cache(sigma_D):
+    p, recipe = drawn(2 * recompute._CACHED + 5), RECIPES[sigma_D]
+    index = torch.arange(p.numel())
+    theta_0 = recipe.bias(index, p.dtype)
+    xi = [recipe.xi(index, p.dtype)] if sigma_D else []
+    expected = p - 0.03 * (1 + (xi[0] if sigma_D else 0)) * (p - theta_0)
+    small = drawn(3, 4)
+    with Largest(p, theta_0, *xi) as largest:
+        params, theta = [p, small.clone()], [theta_0, torch.zeros(3, 4)]
+        recompute.pull_stored_(params, theta, [*xi, torch.zeros(3, 4)] if sigma_D else [], 0.03)
+    assert largest.numel <= recompute._CACHED
+    assert (p - expected).abs().max() < 1e-6
+    assert (params[1] - 0.97 * small).abs().max() < 1e-6
+
+
 def test_a_recipe_is_that_of_bias_and_metric():
     syre = sh.Syre(0.1, sigma_ratio=0.5, sigma_D=0.1, seed=5)
     p = torch.zeros(6, 4)
@@ -208,14 +224,14 @@ def test_bytes_a_parameter(plain, sigma_D, stored, store):
 class Largest(TorchDispatchMode):
     """Note the largest tensor that an operation makes, views aside."""
 
-    def __init__(self, but):
+    def __init__(self, *but):
         super().__init__()
-        self.but, self.numel = but.untyped_storage().data_ptr(), 0
+        self.but, self.numel = {t.untyped_storage().data_ptr() for t in but}, 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         made = func(*args, **(kwargs or {}))
         for out in made if isinstance(made, list | tuple) else [made]:
-            if isinstance(out, Tensor) and out.untyped_storage().data_ptr() != self.but:
+            if isinstance(out, Tensor) and out.untyped_storage().data_ptr() not in self.but:
                 self.numel = max(self.numel, out.untyped_storage().nbytes() // out.itemsize)
         return made
 
@@ -223,7 +239,7 @@ class Largest(TorchDispatchMode):
 @pytest.mark.parametrize("sigma_D", RECIPES)
 def test_plain_operations_need_a_small_buffer_only(plain, sigma_D):
     p = drawn(4 * noise.CHUNK + 1)
-    with Largest(but=p) as largest:
+    with Largest(p) as largest:
         recompute.pull_recomputed_(p, RECIPES[sigma_D], 0.1)
     assert noise.CHUNK <= largest.numel <= 2 * noise.CHUNK
 

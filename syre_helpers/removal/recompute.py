@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,6 +21,8 @@ from .sharding import first, index, local
 from .warning import SyreWarning
 
 Kernel = Callable[..., None]
+# Elements pulled at once on a CPU where a buffer is needed: it stays in the cache.
+_CACHED = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,20 @@ def pull_stored_(
     if not xi:
         torch._foreach_lerp_(params, theta_0, rate)
         return
+    together = []
+    for trio in zip(params, theta_0, xi, strict=True):
+        if trio[0].device.type == "cpu" and trio[0].numel() > _CACHED and trio[0].is_contiguous():
+            for pieces in zip(*(t.reshape(-1).split(_CACHED) for t in trio), strict=True):
+                _pull_advanced_([pieces], rate)
+        else:
+            together.append(trio)
+    if together:
+        _pull_advanced_(together, rate)
+
+
+def _pull_advanced_(trios: Sequence[tuple[Tensor, ...]], rate: float) -> None:
+    """Pull each (parameter, theta_0, D - 1); needs a buffer of their size."""
+    params, theta_0, xi = ([trio[k] for trio in trios] for k in range(3))
     diff = list(torch._foreach_sub(params, theta_0))
     torch._foreach_addcmul_(diff, diff, xi)  # diff + diff * xi
     torch._foreach_add_(params, diff, alpha=-rate)
