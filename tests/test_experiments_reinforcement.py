@@ -55,6 +55,19 @@ def test_above_by_two_standard_errors(values, above):
     assert reinforcement._is_above(pd.Series(values)) is above
 
 
+@pytest.mark.parametrize(
+    ("first", "end", "verdict"),
+    [(0.6, 0.3, "reproduced"), (0.3, 0.6, "not"), (-1.0, -0.9, "not"), (-0.9, -1.0, "reproduced")],
+)
+def test_a_loss_of_return_is_one_where_rewards_are_negative_too(first, end, verdict):
+    ends = end + np.array([0.0, 0.01, -0.01])
+    rows = {"arm": "vanilla", "seed": range(3), "step": 1, "reward": ends, "kept": ends / first}
+    claim = next(c for c in reinforcement.CLAIMS if "loses return" in c.text)
+    values = claim.values(pd.DataFrame(rows))
+    assert values.tolist() == pytest.approx((ends - first).tolist())
+    assert claim.verdict(values) == verdict
+
+
 def test_porter_is_what_it_says():
     env = reinforcement.make_environment(configure(envs=64))
     env.seed(3)

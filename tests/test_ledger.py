@@ -79,3 +79,19 @@ def test_missing_numbers_are_no_result():
     with pytest.raises(KeyError):
         ledger.judge(claim(lambda v: True), {"quick": Record(pd.DataFrame(
             {"arm": ["vanilla"], "seed": [0], "step": [1], "x": [1.0]}), {})})  # fmt: skip
+
+
+def test_what_was_not_run_says_how_much_of_it_was(tmp_path, monkeypatch):
+    table = tmp_path / "not_run.csv"
+    monkeypatch.setattr(ledger, "TIMED", table)
+    assert ledger.effort("a", "paper") == ""
+    table.write_text(
+        "experiment,preset,steps,steps_timed,timed_on,hours\n"
+        "a,paper,20000,5,paper,12.4\nb,paper,9000,700,short,0.031\n"
+    )
+    (tmp_path / "not_run.json").write_text('{"where": "an abacus"}')
+    words = ledger.effort("a", "paper")
+    assert words == ", about 12 hours on an abacus (begun for 5 of 20,000 steps, to time them)"
+    words = ledger.effort("b", "paper")
+    assert words == ", about 0.031 hours on an abacus (judged by *short*; none of it was run)"
+    assert ledger.effort("a", "other") == ""

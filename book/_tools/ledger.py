@@ -211,8 +211,18 @@ def effort(name: str, preset: str) -> str:
             if (row["experiment"], row["preset"]) == (name, preset):
                 hours = float(row["hours"])
                 about = f"{hours:.0f}" if hours >= 10 else f"{hours:.2g}"
-                return f", about {about} hours on {facts['where']}, none of which is recorded"
+                return (
+                    f", about {about} hours on {facts['where']} ({begun(row)})"
+                )
     return ""
+
+
+def begun(row: dict[str, str]) -> str:
+    """Return in words how much of a preset was ever completed."""
+    if row["timed_on"] != row["preset"]:
+        return f"judged by *{row['timed_on']}*; none of it was run"
+    timed, steps = (int(row[column]) for column in ("steps_timed", "steps"))
+    return f"begun for {timed:,} of {steps:,} steps, to time them"
 
 
 def source(name: str, preset: str, record: experiments.Record) -> str:

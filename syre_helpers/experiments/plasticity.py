@@ -621,7 +621,7 @@ CLAIMS = (
         holds=lambda values: _graded(values, -0.02, -0.06),
         comment=(
             "If its centre is as large as syre's, so what helps is a centre of full size; on MNIST "
-            "one that is drawn anew at every step does as well."
+            "one that is drawn anew every ten steps does as well."
         ),
     ),
     Claim(
