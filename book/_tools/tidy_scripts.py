@@ -3,7 +3,7 @@
 jupyter-book loads sphinx-thebe whether it is wanted or not, and adds its constants twice, which is
 an error in the browser's console on every page. No page here runs code through thebe. Setting the
 formulas takes longer than all else that a page does when it opens: it waits until the page has
-been painted.
+been painted, and then goes a few formulas at a time, from the top, so that the page answers.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from typing import Any
 
 # Icons are replaced once; MathJax's changes to the page are none of Font Awesome's business.
 ICONS = "window.FontAwesomeConfig = {observeMutations: false};"
-FORMULAS = """if (window.MathJax) MathJax.startup = {
-  pageReady: () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))
-    .then(() => MathJax.startup.defaultPageReady())
-};"""
+FORMULAS = """if (window.MathJax) MathJax.startup = {pageReady: async () => {
+  const formulas = [...document.querySelectorAll('.math')];
+  while (formulas.length) {
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    await MathJax.typesetPromise(formulas.splice(0, 10));
+  }
+}};"""
 
 
 def setup(app: Any) -> dict[str, bool]:
