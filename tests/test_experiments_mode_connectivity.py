@@ -182,6 +182,29 @@ def test_claims_can_be_measured(quick):
     assert set(verdicts.values()) <= {"reproduced", "partly"}
 
 
+@pytest.mark.parametrize(
+    ("ratios", "halved", "kept"),
+    [
+        ([0.2, 0.49], True, False),
+        ([0.2, 0.51], None, False),
+        ([0.7, 0.89], None, False),
+        ([0.7, 0.95], False, True),
+        ([1.5, 2.0], False, True),
+    ],
+)
+def test_rules_test_what_the_claims_say(ratios, halved, kept):
+    """Halved in every pair, in part where the mean is a fifth lower; kept where it is not."""
+    rules = {"at least halves": halved, "lowers the barrier by less than a fifth": kept}
+    told = 0
+    for claim in module.CLAIMS:
+        for words, expected in rules.items():
+            if words in claim.text:
+                told += 1
+                assert claim.holds(pd.Series(ratios)) is expected, claim.text
+                assert ("in every pair" in claim.text) == (words == "at least halves")
+    assert told == 9
+
+
 def tiny_images(n_train=None, n_test=None):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(16, 3, 32, 32, generator=generator)
