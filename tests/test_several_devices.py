@@ -165,9 +165,11 @@ def test_experiments_give_the_same_table(found):
     one = two_processes.tiny_experiments(None, None)
     for two in found("tiny_experiments"):
         for name, table in one.items():
-            # In float32, after a few steps.
+            # In float32, after a few steps. The effective rank of an untrained network's outputs,
+            # which are nearly the same for all images, magnifies rounding.
+            tolerance = 2e-3 if name == "simclr" else 1e-4
             pd.testing.assert_frame_equal(
-                pd.DataFrame(two[name]), pd.DataFrame(table), rtol=1e-4, atol=1e-5
+                pd.DataFrame(two[name]), pd.DataFrame(table), rtol=tolerance, atol=1e-5
             )
 
 
