@@ -3,9 +3,9 @@
 `python browse.py [trap/permutation ...]` prints a line a page and returns 1 when something is
 wrong: a request to another host, an error in the console, a slider that does not change its
 picture (by mouse or by keyboard), an image without words, a page wider than a phone, a page that is
-too heavy or that responds too late, a word of the glossary that does not tell its meaning, a link
-that leads nowhere inside the book, or, in light or dark mode, a violation of axe-core's rules that
-is not in the baseline (what the theme itself does wrong).
+too heavy or that responds too late, a formula that is not set, a word of the glossary that does not
+tell its meaning, a link that leads nowhere inside the book, or, in light or dark mode, a violation
+of axe-core's rules that is not in the baseline (what the theme itself does wrong).
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def look(chromium: Any, site: str, page: str) -> tuple[list[str], str]:
             sliders = tab.query_selector_all("input[type=range]")
             for number, slider in enumerate(sliders):
                 problems += moved(slider, number)
-            problems += [*meanings(tab), *words(tab), *links(tab, site)]
+            problems += [*formulas(tab), *meanings(tab), *words(tab)]
+            problems += links(tab, site)
             tab.set_viewport_size(PHONE)
             wide = tab.evaluate(
                 "document.documentElement.scrollWidth - innerWidth"
@@ -183,6 +184,14 @@ def moved(slider: Any, number: int) -> list[str]:
     if image.screenshot() != first:
         problems.append(f"slider {number}: the start does not come back")
     return problems
+
+
+def formulas(tab: Any) -> list[str]:
+    """Return a complaint about formulas that are still in the letters of TeX."""
+    number = tab.eval_on_selector_all(
+        ".math", "l => l.filter(m => !m.querySelector('mjx-container')).length"
+    )
+    return [f"{number} formulas are not set"] if number else []
 
 
 def meanings(tab: Any) -> list[str]:
