@@ -6,6 +6,7 @@ import argparse
 import ast
 import dataclasses
 import importlib.util
+import os
 import platform
 import sys
 import tempfile
@@ -173,9 +174,12 @@ def _recorded(
     settings = experiments.variants(config, **tried)
     configs = [part for one in settings for part in experiments.split_seeds(one, jobs)]
     cells: list[Cell] = []
+    verbose = 0 if os.environ.get("SYRE_PROGRESS", "1") == "0" else 10
 
     def run(config: Any, folder: Path | None) -> pd.DataFrame:
-        with tempfile.TemporaryDirectory() as passing:
+        import joblib
+
+        with tempfile.TemporaryDirectory() as passing, joblib.parallel_config(verbose=verbose):
             cells.extend(run_cells(module.run, configs, folder or Path(passing), jobs))
         return collect(configs, cells)
 

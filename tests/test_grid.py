@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -15,7 +17,7 @@ import torch
 
 from syre_helpers import experiments
 from syre_helpers.__main__ import main
-from syre_helpers.experiments.record import read_record
+from syre_helpers.experiments.record import peak_memory_mb, read_record
 from syre_helpers.training.options import listening
 
 STEPS, STOPPED = 40, 30
@@ -360,3 +362,12 @@ def test_a_split_run_is_the_run(tmp_path):
 def test_command_line_answers_bad_settings(arguments, words, capsys):
     assert main(["run", "dead_neurons", "--device", "cpu", *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_memory_is_that_of_the_process_not_of_the_one_that_started_it():
+    large = torch.ones(100_000_000)  # 400 MB
+    code = "from syre_helpers.experiments.record import peak_memory_mb; print(peak_memory_mb())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert peak_memory_mb() > 400 + 50
+    assert 20 < float(done.stdout) < peak_memory_mb() - 200
+    del large

@@ -11,8 +11,10 @@ from syre_helpers import experiments
 from syre_helpers.experiments import Record
 from syre_helpers.experiments._claims import Claim
 
-OTHERS = ("step_cost", "network_cost", "not_run")
-RECORDS = sorted(f for f in ledger.RESULTS.glob("*.csv") if f.stem not in OTHERS)
+# The other tables are those of the benchmarks.
+RECORDS = sorted(
+    f for f in ledger.RESULTS.glob("*.csv") if f.stem.partition("-")[0] in experiments.names()
+)
 
 
 def claim(holds, presets=None):

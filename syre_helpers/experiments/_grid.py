@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._checks import positive_int
-from ..training.options import listening, progress
+from ..training.options import listening
 from ._seeds import seeds_of
 from .record import peak_memory_mb, write_whole
 
@@ -57,7 +57,8 @@ def grid(
         path. Delete it when the code of the experiment has changed.
     jobs : int, optional
         How many cells run side by side. Default: what ``joblib.parallel_config`` says, and 1
-        without it. The backend is joblib's too: processes, or ``joblib.parallel_config("dask")``.
+        without it. The backend is joblib's too: processes, or ``joblib.parallel_config("dask")``;
+        ``joblib.parallel_config(verbose=10)`` tells how far it is.
     threads : int
         CPU threads of a cell. Default 1: the last bits of a sum depend on it.
 
@@ -173,18 +174,17 @@ def run_cells(
     import joblib
 
     _check(configs)
+    positive_int("threads", threads)
     folder = folder.absolute()  # workers may start elsewhere
     files = [folder / f"{_key(run, config)}.json" for config in configs]
     tasks = [
-        joblib.delayed(_run_cell)(run, config, file, positive_int("threads", threads), os.getpid())
+        joblib.delayed(_run_cell)(run, config, file, threads, os.getpid())
         for config, file in zip(configs, files, strict=True)
         if not file.exists()
     ]
-    # One cell a batch: what dies takes no other cell with it.
-    pool = joblib.Parallel(jobs, batch_size=1, pre_dispatch="all", return_as="generator_unordered")
     try:
-        for _ in zip(progress(range(len(tasks)), "cells"), pool(tasks), strict=True):
-            pass
+        # One cell a batch: what dies takes no other cell with it.
+        joblib.Parallel(jobs, batch_size=1, pre_dispatch="all")(tasks)
     except BrokenProcessPool as error:
         done = sum(file.exists() for file in files)
         raise RuntimeError(
