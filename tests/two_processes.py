@@ -91,6 +91,12 @@ def other_ways(accelerator, folder):
     scaled = arms.syre(0.05, 0.3)
     partner = torch.arange(7).roll(1)
     steep = {"schedule": lambda step: 1 / (1 + step)}
+    penalised = made(mlp)
+
+    def with_penalty(output, target):
+        size = sum(p.square().sum() for p in penalised.parameters())
+        return functional.mse_loss(output, target) + 0.1 * size
+
     return {
         "contrast": fitted(
             accelerator, made(mlp), lambda step: (x[step : step + 7], partner), scaled,
@@ -100,6 +106,7 @@ def other_ways(accelerator, folder):
             accelerator, made(mlp), (x, y), scaled, **steep,
             loss=lambda output, target: (output - target).square().sum() / 100,
         ),
+        "penalty": fitted(accelerator, penalised, (x, y), scaled, loss=with_penalty),
         "all data": fitted(accelerator, made(mlp), (x, y), scaled, batch_size=None),
         "no input": fitted(
             accelerator, made(lambda: sh.models.MatrixFactorisation(5, 5, 3)),

@@ -99,10 +99,11 @@ def fit(
     Notes
     -----
     Several processes give the result of one, to rounding: each computes the outputs of its share of
-    the samples, with BatchNorm's statistics over all of them; the loss is that of all outputs, and
-    the gradients are added up. Dropout is drawn by each process for itself, and anything else that
-    mixes samples inside a model sees only a share of them. Each process measures all the data; the
-    first one writes the checkpoint, with which any number of processes can go on.
+    the samples, with BatchNorm's statistics over all of them; the outputs are gathered, the loss is
+    that of all of them, and its gradients are averaged. Dropout is drawn by each process for
+    itself, and anything else that mixes samples inside a model sees only a share of them. Each
+    process measures all the data; the first one writes the checkpoint, with which any number of
+    processes can go on.
 
     Examples
     --------

@@ -109,7 +109,7 @@ class Processes:
         shares = x.tensor_split(self.count)
         joined = self._joined(output(shares[self._rank]), [len(share) for share in shares])
         loss(joined, y).backward()
-        self._add_up([p.grad for p in parameters if p.grad is not None])
+        self._average([p.grad for p in parameters if p.grad is not None])
 
     def wait(self) -> None:
         """Go on only when all processes have come to this point."""
@@ -129,7 +129,8 @@ class Processes:
     def _joined(self, own: Tensor, sizes: list[int]) -> Tensor:
         """Return the outputs of all processes, of which only one's own has a gradient.
 
-        The gradient of the whole is then the sum of what the processes find.
+        That one is multiplied by the number of processes. Their average is then the gradient of the
+        whole, and also where a loss has terms beside, such as a penalty, that all of them compute.
         """
         if own.ndim == 0 or len(own) != sizes[self._rank]:
             raise ValueError(
@@ -142,15 +143,17 @@ class Processes:
         assert self._accelerator is not None
         received = self._accelerator.gather(sent).split(max(sizes))
         parts = [part[:size] for part, size in zip(received, sizes, strict=True)]
+        if own.requires_grad:
+            own.register_hook(lambda gradient: gradient * self.count)
         parts[self._rank] = own
         return torch.cat(parts)
 
-    def _add_up(self, gradients: list[Tensor]) -> None:
-        """Replace gradients by their sums over the processes, in one message a number format."""
+    def _average(self, gradients: list[Tensor]) -> None:
+        """Replace gradients by their means over the processes, in one message a number format."""
         for dtype in dict.fromkeys(g.dtype for g in gradients):
             alike = [g for g in gradients if g.dtype == dtype]
-            total = self._add(torch.cat([g.reshape(-1) for g in alike]))
-            for g, part in zip(alike, total.split([g.numel() for g in alike]), strict=True):
+            mean = self._add(torch.cat([g.reshape(-1) for g in alike])) / self.count
+            for g, part in zip(alike, mean.split([g.numel() for g in alike]), strict=True):
                 g.copy_(part.view_as(g))
 
     def _add(self, tensor: Tensor) -> Tensor:
