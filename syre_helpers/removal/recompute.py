@@ -56,11 +56,10 @@ class Recipe:
         return (noise.uniform(self.seed, self._metric, index) * self.sigma_D).to(dtype)
 
     def keys(self, block: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return the keys of theta_0 and of D - 1 for one block of indices."""
-        return (
-            _key(self.seed, self._bias, block, device),
-            _key(self.seed, self._metric, block, device),
-        )
+        """Return the keys of theta_0 and of D - 1, if D is not 1, for one block of indices."""
+        names = self._bias, self._metric if self.sigma_D else self._bias
+        first, second = (_key(self.seed, name, block, device) for name in names)
+        return first, second
 
     @property
     def _bias(self) -> str:
@@ -166,15 +165,20 @@ def _pull_by_pieces_(flat: Tensor, recipe: Recipe, rate: float, where: Tensor | 
 
 
 def _launch(kernel: Kernel, piece: Tensor, recipe: Recipe, rate: float, begin: int) -> None:
-    # Numbers as tensors of the CPU: a number in itself would be compiled in, once for each value.
     numbers = [
-        torch.tensor(begin & (1 << noise.BLOCK_BITS) - 1, dtype=torch.int32),
-        torch.tensor(recipe.scale, dtype=piece.dtype),
-        torch.tensor(recipe.sigma_D, dtype=_finest(piece.device)),
-        torch.tensor(rate, dtype=piece.dtype),
+        _number(begin & (1 << noise.BLOCK_BITS) - 1, torch.int32),
+        _number(recipe.scale, piece.dtype),
+        _number(recipe.sigma_D, _finest(piece.device)),
+        _number(rate, piece.dtype),
     ]
     # Detached, since a view is compiled anew for every shape of what it is a view of.
     kernel(piece.detach(), *recipe.keys(begin >> noise.BLOCK_BITS, piece.device), *numbers)
+
+
+@lru_cache(maxsize=4096)
+def _number(value: float, dtype: torch.dtype) -> Tensor:
+    """Return a number as a tensor of the CPU: as such it would be compiled in, each value anew."""
+    return torch.tensor(value, dtype=dtype)
 
 
 @lru_cache(maxsize=4096)

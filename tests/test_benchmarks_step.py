@@ -1,0 +1,100 @@
+"""The programs that time the pull alone, start-up and PPO run and write whole tables.
+
+Nothing here asserts a time.
+"""
+
+import csv
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+import chapters
+
+PROGRAMS = chapters.ROOT / "benchmarks"
+
+
+@pytest.fixture
+def program(monkeypatch):
+    """Import a program by name; they import one another as neighbours."""
+    monkeypatch.syspath_prepend(PROGRAMS)
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if (PROGRAMS / f"{name}.py").exists():
+            del sys.modules[name]
+
+
+def ran(name, folder):
+    done = subprocess.run(
+        [sys.executable, PROGRAMS / f"{name}.py", "--quick", "--seconds", "0", "--out", folder],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {f.name for f in folder.iterdir()} == {f"{name}.csv", f"{name}.json"}
+    source = json.loads((folder / f"{name}.json").read_text())
+    assert (source["experiment"], source["preset"]) == (name, "quick")
+    assert source["command"].startswith(f"python benchmarks/{name}.py --quick")
+    with (folder / f"{name}.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert f"| {row['form']} |" in done.stdout
+        assert int(row["rounds"]) >= 3
+    return rows
+
+
+@pytest.mark.slow
+def test_the_pull_alone(program, tmp_path):
+    step_alone = program("step_alone")
+    rows = ran("step_alone", tmp_path)
+    for size in step_alone.QUICK.sizes:
+        there = {(r["what"], r["form"]): r for r in rows if int(r["parameters"]) == size}
+        plain = {key for key in there if key[1] in ("computed, no compiler", "Syre.bias")}
+        assert len(plain) == (2 if size <= step_alone.QUICK.plain_up_to else 0)
+        assert len(there) - len(plain) == 11
+        for what, form in step_alone.BASELINE.items():
+            assert float(there[what, form]["ratio"]) == 1
+        assert there["pull", "stored"]["bytes"] == there["pull", "p + q"]["bytes"]
+        assert there["pull", "stored + D"]["bytes"] == there["pull", "p + q r"]["bytes"]
+
+
+def test_forms_of_the_pull_leave_the_parameters_finite(program, monkeypatch):
+    step_alone = program("step_alone")
+    monkeypatch.setattr(step_alone.recompute, "_kernel", lambda *_: None)
+    timed = step_alone.forms(1000, step_alone.QUICK)
+    for (_, form, _), work in timed.items():
+        if form != "compiled":
+            work()
+    p = timed["pull", "read and write once", 8]()
+    assert 0 < p.abs().max() < 0.1
+
+
+@pytest.mark.slow
+def test_an_iteration_of_ppo(program, tmp_path):
+    rows = ran("ppo_cost", tmp_path)
+    assert [r["form"] for r in rows] == list(program("ppo_cost").FORMS)
+    # Porter's 64 pixels, two networks of two hidden layers, ten buttons and one value.
+    expected = 2 * (64 * 64 + 64 + 64 * 64 + 64) + 64 * 10 + 10 + 64 + 1
+    assert {int(r["parameters"]) for r in rows} == {expected}
+
+
+def test_start_up_compares_within_a_round(program, monkeypatch, tmp_path):
+    startup = program("startup")
+    assert startup.start("pass") > 0
+    clock = iter(range(10**6))
+
+    def later_and_later(code):
+        """Every process takes longer than the one before; what is imported adds to it."""
+        return next(clock) / 1000 + 10 * code.count("import") + 5 * code.count("syre_helpers")
+
+    monkeypatch.setattr(startup, "start", later_and_later)
+    rows = {r.form: r for r in startup.measure(startup.Settings(seconds=0.0))}
+    assert list(rows) == list(startup.FORMS)
+    spread = len(rows) / 1000
+    for form, extra in ((startup.BASELINE, 0), ("nothing", -10), ("import syre_helpers", 5)):
+        assert rows[form].extra == pytest.approx(extra, abs=spread)
+        assert rows[form].extra_low <= rows[form].extra <= rows[form].extra_high
+    assert "| import torch |" in startup.table(list(rows.values()))
