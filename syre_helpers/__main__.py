@@ -112,8 +112,8 @@ def _configured(
     if options.seeds is not None:
         changes["seeds"] = options.seeds
     config = experiments.configure(module, options.preset, **changes)
-    if together is not None and together.num_processes > 1:
-        _check_together(module, config, options, tried)
+    if together is not None:
+        _check_together(together, module, config, options, tried)
     return config, tried
 
 
@@ -130,17 +130,24 @@ def _device(wanted: str, together: Accelerator | None) -> str:
 
 
 def _check_together(
-    module: ModuleType, config: Any, options: argparse.Namespace, tried: dict[str, list[Any]]
+    together: Accelerator,
+    module: ModuleType,
+    config: Any,
+    options: argparse.Namespace,
+    tried: dict[str, list[Any]],
 ) -> None:
-    """See that several processes can train together what is to be run."""
+    """See that what is to be run takes several processes, or another precision."""
+    if together.num_processes == 1 and together.mixed_precision == "no":
+        return
     if tried or options.jobs is not None:
         raise ValueError(
-            "--jobs, and --set with several values, split a run themselves; start it as one process"
+            "--jobs, and --set with several values, split a run themselves; start it with python "
+            "-m syre_helpers"
         )
     if not getattr(module, "one_by_one", lambda config: False)(config):
         raise ValueError(
-            f"{options.name} trains its models as one stacked program, in one process; start it "
-            "as one process"
+            f"{options.name} trains its models as one stacked program, in one process and in full "
+            "precision; start it with python -m syre_helpers"
         )
 
 

@@ -1,4 +1,4 @@
-"""Which elements of a sharded parameter are here, and what is refused; without processes."""
+"""Several devices without several processes: where shards lie, and what is refused."""
 
 import sys
 from itertools import product
@@ -10,6 +10,7 @@ import two_processes
 from torch import nn
 
 import syre_helpers as sh
+from syre_helpers.__main__ import main
 from syre_helpers.removal import canonical_name, sharding
 from syre_helpers.removal.names import named_parameters
 from syre_helpers.training.processes import launched
@@ -125,3 +126,13 @@ def test_processes_that_a_launcher_starts_are_joined(monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(ImportError, match=r"syre_helpers\[train\]"):
         launched("cpu")
+
+
+def test_stacked_experiments_have_no_other_precision(monkeypatch, capsys):
+    two_processes.accelerated("half_precision")
+    try:
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+        assert main(["run", "dead_neurons", "--device", "cpu"]) == 2
+    finally:
+        two_processes.accelerated("")
+    assert "in one process and in full precision" in capsys.readouterr().err
