@@ -335,12 +335,14 @@ def test_command_line_runs_a_grid(tmp_path, capsys):
     assert "other settings" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("processes")
 def test_a_split_run_is_the_run(tmp_path):
     config = small(steps=10, seeds=2)
     given = [f"--set={name}={getattr(config, name)}" for name in ("steps", "d", "samples")]
     command = ["run", "dead_neurons", "--device", "cpu", "--seeds", "2", *given]
     tables = []
-    for more in ([], ["--jobs", "1"]):
+    for more in ([], ["--jobs", "2"]):
         out = tmp_path / f"{len(more)}.csv"
         assert main([*command, *more, "--out", str(out)]) == 0
         tables.append(alike(read_record(out).table))
