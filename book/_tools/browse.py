@@ -85,8 +85,11 @@ def look(chromium: Any, site: str, page: str) -> tuple[list[str], str]:
 
     def count(response: Any) -> None:
         nonlocal weight
-        if "/_static/" not in response.url and response.url.startswith(site):
-            weight += len(response.body())
+        shared = "/_static/" in response.url or "searchindex" in response.url
+        if not shared and response.url.startswith(site):
+            # First the size: other answers are counted while this one is fetched.
+            size = len(response.body())
+            weight += size
 
     for mode in ("light", "dark"):
         context = chromium.new_context(color_scheme=mode)
