@@ -113,15 +113,20 @@ def test_a_run_of_a_large_parameter_changes_its_key_in_the_middle(plain, start):
         assert torch.equal(p, expected)
 
 
-def test_parts_that_do_not_follow_one_another(plain, monkeypatch):
-    """A parameter cut along its second axis: indices 1, 2, 4, 5, 7, 8 of 3 x 3."""
-    where = torch.arange(9).reshape(3, 3)[:, 1:]
-    monkeypatch.setattr(recompute, "first", lambda p: None)
-    monkeypatch.setattr(recompute, "index", lambda p: where)
-    whole, recipe = drawn(3, 3), RECIPES[0.2]
-    part = whole[:, 1:].clone()
-    recompute.pull_recomputed_(part, recipe, 0.1)
-    assert torch.equal(part, pulled(whole, recipe, 0.1)[:, 1:])
+@pytest.mark.parametrize("sigma_D", RECIPES)
+@pytest.mark.parametrize(
+    "cut", [(slice(2, 4), slice(None)), (slice(None), slice(1, 3))], ids=["rows", "columns"]
+)
+def test_a_sharded_parameter_gets_what_belongs_to_its_elements(plain, monkeypatch, cut, sigma_D):
+    index = torch.arange(15).reshape(5, 3)[cut]
+    monkeypatch.setattr(recompute, "local", lambda p: p.part)
+    monkeypatch.setattr(recompute, "index", lambda p: index)
+    rows = cut[1] == slice(None)
+    monkeypatch.setattr(recompute, "first", lambda p: int(index[0, 0]) if rows else None)
+    whole, recipe = drawn(5, 3), RECIPES[sigma_D]
+    shard = types.SimpleNamespace(part=whole[cut].clone())
+    recompute.pull_recomputed_(shard, recipe, 0.1)
+    assert torch.equal(shard.part, pulled(whole, recipe, 0.1)[cut])
 
 
 @pytest.mark.slow
