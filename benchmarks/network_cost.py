@@ -23,7 +23,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -115,13 +115,13 @@ def set_up(name: str, form: str, settings: Settings) -> Training:
     model, x = network(name, settings)
     model, x = model.to(settings.device), x.to(settings.device)
     y = torch.arange(len(x), device=settings.device) % 10
-    syre = sh.Syre(DECAY, SIGMA_RATIO, sigma_D=SIGMA_D if form == "attach + D" else 0.0)
+    syre = sh.Syre(DECAY, SIGMA_RATIO, sigma_D=SIGMA_D if "+ D" in form else 0.0)
     own = DECAY if form.startswith(BASELINE) or form == "parametrize" else 0.0
     if form == "parametrize":
         syre.parametrize(model)
     optimizer = OPTIMIZERS[NETWORKS[name]](model.parameters(), own)
     if form.startswith("attach"):
-        syre.attach(optimizer, model)
+        syre.attach(optimizer, model, store=not form.endswith("computed"))
 
     def loss() -> Tensor:
         value = nn.functional.cross_entropy(model(x), y)
@@ -130,21 +130,21 @@ def set_up(name: str, form: str, settings: Settings) -> Training:
     return Training(model, loss, optimizer)
 
 
-def measure(name: str, settings: Settings) -> list[Row]:
-    """Time all forms of one network in turns, and count their memory."""
+def measure(name: str, settings: Settings, forms: Sequence[str] = FORMS) -> list[Row]:
+    """Time some forms of one network in turns, and count their memory."""
     gc.collect()
     gc.freeze()  # what is here already need not be looked through again
     made: dict[str, Training] = {}
     memory: dict[str, int] = {}
-    for form in FORMS:
+    for form in forms:
         before = step_cost.held_bytes()
         made[form] = set_up(name, form, settings)
         for _ in range(2):  # makes the optimizer's state, and theta_0
             made[form].step()
         memory[form] = step_cost.held_bytes() - before + kept_bytes(made[form])
     gc.unfreeze()
-    times: dict[str, list[float]] = {form: [] for form in FORMS}
-    order, shuffle = list(FORMS), random.Random(0)
+    times: dict[str, list[float]] = {form: [] for form in forms}
+    order, shuffle = list(forms), random.Random(0)
     end = time.perf_counter() + settings.seconds[list(NETWORKS).index(name)]
     while time.perf_counter() < end or len(times[BASELINE]) < 3:
         shuffle.shuffle(order)
@@ -152,7 +152,7 @@ def measure(name: str, settings: Settings) -> list[Row]:
             times[form].append(1e3 * clock(made[form].step, settings))
     parameters = sum(p.numel() for p in made[BASELINE].model.parameters())
     rows = []
-    for form in FORMS:
+    for form in forms:
         ratios = [a / b for a, b in zip(times[form], times[BASELINE], strict=True)]
         low, middle, high = (round(q, 4) for q in statistics.quantiles(ratios, n=4))
         ms = round(statistics.median(times[form]), 4)
@@ -203,7 +203,7 @@ def table(rows: list[Row]) -> str:
         f"| --- |{' ---: |' * (2 * len(names))}",
         f"| {BASELINE} | {' | '.join(f'{of[BASELINE, n].ms:.0f} ms | ' for n in names)} |",
     ]
-    for form in FORMS[1:]:
+    for form in dict.fromkeys(r.form for r in rows if r.form != BASELINE):
         cells = []
         for name in names:
             r = of[form, name]
@@ -223,9 +223,11 @@ def read(folder: Path) -> tuple[list[Row], dict[str, Any]]:
     return rows, json.loads((folder / "network_cost.json").read_text())
 
 
-def main() -> int:
+def main(
+    name: str = "network_cost", forms: Sequence[str] = FORMS, full: Settings = Settings()
+) -> int:
     """Read the command line, measure, print, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(description="time and memory of a training step, as ratios")
     parser.add_argument("--quick", action="store_true", help="small models, a few seconds")
     parser.add_argument("--seconds", type=float, help="how long each network's steps are timed")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -234,21 +236,21 @@ def main() -> int:
     changes: dict[str, Any] = {"device": str(sh.pick_device(options.device, quiet=True))}
     if options.seconds is not None:
         changes["seconds"] = (options.seconds,) * len(NETWORKS)
-    settings = Settings(**{**asdict(QUICK if options.quick else Settings()), **changes})
+    settings = Settings(**{**asdict(QUICK if options.quick else full), **changes})
     torch.set_num_threads(settings.threads)
     begin = time.perf_counter()
     rows = []
-    for name in NETWORKS:
-        print(f"timing {name} …", file=sys.stderr, flush=True)
-        rows += measure(name, settings)
+    for which in NETWORKS:
+        print(f"timing {which} …", file=sys.stderr, flush=True)
+        rows += measure(which, settings, forms)
     seconds = time.perf_counter() - begin
-    source = step_cost.provenance(settings, options.quick, seconds, "network_cost")
+    source = step_cost.provenance(settings, options.quick, seconds, name)
     print("Time of a step (quartiles) and memory over those with built-in decay\n")
     print(table(rows))
     folder = options.out or (None if options.quick else Path(__file__).parents[1] / "results")
     if folder is not None:
-        step_cost.write(folder, rows, source, "network_cost")
-        print(f"\nwritten: network_cost.csv and network_cost.json in {folder.name}/")
+        step_cost.write(folder, rows, source, name)
+        print(f"\nwritten: {name}.csv and {name}.json in {folder.name}/")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The programs that time the pull alone, start-up and PPO run and write whole tables.
+"""The programs that time the pull, steps without memory, start-up and PPO write whole tables.
 
 Nothing here asserts a time.
 """
@@ -79,6 +79,21 @@ def test_an_iteration_of_ppo(program, tmp_path):
     # Porter's 64 pixels, two networks of two hidden layers, ten buttons and one value.
     expected = 2 * (64 * 64 + 64 + 64 * 64 + 64) + 64 * 10 + 10 + 64 + 1
     assert {int(r["parameters"]) for r in rows} == {expected}
+
+
+@pytest.mark.slow
+def test_whole_steps_that_store_nothing(program, tmp_path):
+    rows = ran("computed_cost", tmp_path)
+    names = list(program("network_cost").NETWORKS)
+    forms = program("computed_cost").FORMS
+    assert [(r["network"], r["form"]) for r in rows] == [(n, f) for n in names for f in forms]
+    memory = {(r["network"], r["form"]): float(r["memory"]) - 1 for r in rows}
+    for name in names:
+        stored = memory[name, "attach"]
+        assert memory[name, "attach + D"] == pytest.approx(2 * stored, rel=0.05) > 0.01
+        # A few bytes for each array, not for each of its elements.
+        assert abs(memory[name, "attach, computed"]) < 0.05 * stored
+        assert abs(memory[name, "attach + D, computed"]) < 0.05 * stored
 
 
 def test_start_up_compares_within_a_round(program, monkeypatch, tmp_path):
