@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -24,7 +24,7 @@ from .options import (
     progress,
     set_rate,
 )
-from .stepping import StackedStep
+from .stepping import Programs, StackedStep
 
 
 class Trained(NamedTuple):
@@ -54,13 +54,16 @@ class Training:
     logged: set[int]
     choice: Choice
     kept: Checkpoint
+    programs: Programs = field(default_factory=Programs)
 
     def all(self, members: Sequence[Member]) -> list[Trained]:
         """Train all models, as many at once as there is memory for."""
         device = next(iter(members[0].initial.values())).device
         state = self.kept.load(device)
         if state is None:
-            size, done = models_at_once(len(members), self._bytes(members[0]), device), []
+            largest = max(p.nbytes for p in members[0].initial.values())
+            size = models_at_once(len(members), self._bytes(members[0]), largest, device)
+            done = []
         else:
             # A run that goes on keeps its chunks: it would differ by rounding otherwise.
             size = state.get("chunk", len(members))
@@ -104,7 +107,9 @@ class Training:
         params = fleet.params
         optimizer = make_checked_optimizer(self.optimizer, list(params.values()))
         rate = float(optimizer.param_groups[0]["lr"])
-        advance = StackedStep(self.template, self.loss, fleet, optimizer, self.coupled, self.choice)
+        advance = StackedStep(
+            self.template, self.loss, fleet, optimizer, self.coupled, self.choice, self.programs
+        )
         batch = self.source.batches([member.seed for member in members])
         evaluate = Evaluation(
             self.template, self.loss, self.source.pair, self.source.test, self.source.samples,
@@ -121,7 +126,7 @@ class Training:
             first, rows = state["step"], state["rows"]
             fleet.restore(state["params"], first)
             optimizer.load_state_dict(state["optimizer"])
-        for step in progress(range(first, self.steps), "training"):
+        for step in progress(range(first, self.steps), f"training {len(members)} models"):
             if self.schedule is not None:
                 set_rate(optimizer, rate * self.schedule(step))
             fleet.refresh(step)

@@ -15,13 +15,16 @@ from torch.utils._pytree import tree_leaves
 _SHARE = 0.6  # of what is free; the rest is for evaluations, and for other programs
 # Parameters, gradient, centre, xi, mask, two states of an optimizer, and results in passing.
 _COPIES = 10
+# On the CPU, bytes of a stacked parameter. Arrays beyond 32 MB go back to the system at every step
+# (the limit of glibc's malloc), and fetching them anew takes longer than the arithmetic.
+_ARRAY = 2**24
 _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
 
 
-def models_at_once(models: int, bytes_per_model: int, device: torch.device) -> int:
+def models_at_once(models: int, bytes_per_model: int, largest: int, device: torch.device) -> int:
     """Return how many models to train together, so that chunks are as equal as can be.
 
     Parameters
@@ -30,19 +33,21 @@ def models_at_once(models: int, bytes_per_model: int, device: torch.device) -> i
         How many there are.
     bytes_per_model : int
         From `bytes_to_train`.
+    largest : int
+        Bytes of a model's largest parameter.
     device : torch.device
         Where; what is free there now counts.
 
     Returns
     -------
     int
-        Between 1 and `models`; all of them where the free memory is not known.
+        Between 1 and `models`.
     """
     free = free_bytes(device)
-    if free is None:
-        return models
-    fit = max(1, int(_SHARE * free) // max(1, bytes_per_model))
-    chunks = -(-models // fit)
+    fit = models if free is None else int(_SHARE * free) // max(1, bytes_per_model)
+    if device.type == "cpu":
+        fit = min(fit, _ARRAY // max(1, largest))
+    chunks = -(-models // max(1, fit))
     return -(-models // chunks)
 
 

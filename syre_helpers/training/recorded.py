@@ -15,6 +15,11 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 _ATEN = torch.ops.aten
+_IN_PLACE = {
+    _ATEN.add.Tensor: _ATEN.add_.Tensor,
+    _ATEN.mul.Tensor: _ATEN.mul_.Tensor,
+    _ATEN.sub.Tensor: _ATEN.sub_.Tensor,
+}
 _RESHAPES = (_ATEN.expand.default, _ATEN.view.default, _ATEN._unsafe_view.default)
 
 
@@ -39,6 +44,7 @@ def record(function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor])
     # An operation that writes into its arguments makes "the same value" a matter of time.
     if not any(_writes(node) for node in operations):
         _simplify(recorded.graph, operations)
+        _reuse_memory(recorded.graph)
         recorded.recompile()
     return recorded
 
@@ -76,6 +82,27 @@ def _simplify(graph: fx.Graph, operations: list[fx.Node]) -> None:
             node.replace_all_uses_with(same)
             graph.erase_node(node)
     graph.eliminate_dead_code()
+
+
+def _reuse_memory(graph: fx.Graph) -> None:
+    """Let sums and products overwrite an argument that nothing else uses.
+
+    Large arrays are then neither asked of the system nor given back at every step.
+    """
+    for node in graph.nodes:
+        if node.target not in _IN_PLACE or len(node.args) != 2:
+            continue
+        either = node.target is not _ATEN.sub.Tensor and not node.kwargs
+        for own, other in (node.args, reversed(node.args))[: 1 + either]:
+            if isinstance(own, fx.Node) and own is not other and _disposable(own, node):
+                node.target, node.args = _IN_PLACE[node.target], (own, other)
+                break
+
+
+def _disposable(own: fx.Node, user: fx.Node) -> bool:
+    made_here = own.target in _IN_PLACE or own.target in _IN_PLACE.values()
+    alike = (_shape(own), _dtype(own)) == (_shape(user), _dtype(user))
+    return made_here and alike and set(own.users) == {user}
 
 
 def _source(node: fx.Node) -> fx.Node | None:

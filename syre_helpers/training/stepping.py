@@ -22,6 +22,14 @@ from .rules import Rule, rule_of
 Compiled = Callable[..., object]
 
 
+class Programs:
+    """Steps that are recorded or compiled already, for fleets of the same size and kind."""
+
+    def __init__(self) -> None:
+        self.recorded: dict[object, fx.GraphModule] = {}
+        self.compiled: dict[object, Compiled] = {}
+
+
 class StackedStep:
     """The step of a fleet.
 
@@ -39,6 +47,8 @@ class StackedStep:
         As in `fit_many`.
     choice : Choice
         Whether to compile; told when that fails.
+    programs : Programs
+        Of the fleets before this one, and for those after it.
     """
 
     def __init__(
@@ -49,6 +59,7 @@ class StackedStep:
         optimizer: Optimizer,
         coupled: bool,
         choice: Choice,
+        programs: Programs,
     ) -> None:
         self._params = fleet.params
         self._pull = fleet.pull
@@ -57,7 +68,7 @@ class StackedStep:
         self._choice = choice
         self._rule = rule_of(optimizer)
         self._gradient_of_one = grad(lambda p, x, y: loss(call(template, p, x), y))
-        self._recorded: dict[object, fx.GraphModule] = {}
+        self._programs = programs
         self._compiled: Compiled | None = None
         self._kind: object = None
         self._numbers: tuple[list[float], Tensor] | None = None
@@ -91,7 +102,8 @@ class StackedStep:
 
     def _recording(self, batch: Batch) -> fx.GraphModule:
         """Return the gradients as the optimizer is to see them, as a function of tensors."""
-        if batch.kind not in self._recorded:
+        done, key = self._programs.recorded, self._key(batch)
+        if key not in done:
 
             def gradients(*tensors: Tensor) -> list[Tensor]:
                 params, pull, own = self._unpack(tensors, batch)
@@ -100,8 +112,13 @@ class StackedStep:
                 return [see(name, p, stacked[name]) for name, p in params.items()]
 
             tensors = [*self._params.values(), *self._pulls, *batch.tensors]
-            self._recorded[batch.kind] = record(gradients, tensors)
-        return self._recorded[batch.kind]
+            done[key] = record(gradients, tensors)
+        return done[key]
+
+    def _key(self, batch: Batch) -> object:
+        """Return what tells programs apart: numbers of models, batches, what pulls consist of."""
+        models = len(next(iter(self._params.values())))
+        return models, batch.kind, tuple(tuple(part) for part in _parts(self._pull))
 
     def _stacked_gradients(self, params: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         x, y, which = batch
@@ -148,14 +165,17 @@ class StackedStep:
         return self._count()
 
     def _compile(self, batch: Batch, rule: Rule, inputs: list[Tensor]) -> Compiled:
-        step = record(self._whole(batch, rule), inputs)
-        write_back(step)
-        if inputs[0].device.type != "cuda":
-            return torch.compile(step, fullgraph=True, dynamic=False)
-        # What is always at the same place need not be copied for a CUDA graph.
-        for tensor in [*self._params.values(), *self._state(rule), *self._pulls]:
-            torch._dynamo.mark_static_address(tensor)
-        return torch.compile(step, fullgraph=True, dynamic=False, mode="reduce-overhead")
+        done, key = self._programs.compiled, self._key(batch)
+        on_gpu = inputs[0].device.type == "cuda"
+        if on_gpu:  # What is always at the same place need not be copied for a CUDA graph.
+            for tensor in [*self._params.values(), *self._state(rule), *self._pulls]:
+                torch._dynamo.mark_static_address(tensor)
+        if key not in done:
+            step = record(self._whole(batch, rule), inputs)
+            write_back(step)
+            mode = "reduce-overhead" if on_gpu else None
+            done[key] = torch.compile(step, fullgraph=True, dynamic=False, mode=mode)
+        return done[key]
 
     def _whole(self, batch: Batch, rule: Rule) -> Callable[..., list[Tensor]]:
         """Return the step as a function of `_inputs`: new parameters, then new state."""
