@@ -10,8 +10,10 @@ import pdf
 
 HEAD = """<html><head><title>A book</title>
 <link rel="stylesheet" href="../_static/a.css?v=1"><link rel="next" href="x.html">
-<script>window.MathJax = {}</script><script src="../_static/vendor/mathjax/t.js"></script>
 <script src="../_static/theme.js"></script></head><body><nav>left</nav>"""
+FORMULAS = """<script>window.MathJax = {}</script>
+<script>MathJax.startup = {pageReady: slowly}</script>
+<script src="../../_static/vendor/mathjax/t.js"></script>"""
 ONE = """<article class="bd-article"><section id="one">
 <h1>One &amp; all<a class="headerlink">#</a></h1>
 <p>See <a href="two.html#place">there</a>, <a href="#one">here</a>, <a href="two.html">two</a>,
@@ -41,7 +43,8 @@ PARTS = [
 def made():
     text = onepage.document(
         PARTS,
-        lambda page: HEAD + PAGES[page] + "</body></html>",
+        # A page without formulas comes without MathJax.
+        lambda page: HEAD + PAGES[page] + (FORMULAS if page == "book/trap/two" else ""),
         "<p>cover</p>",
         "p { color: red }",
     )

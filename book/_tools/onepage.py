@@ -60,9 +60,8 @@ def document(
     cover, style : str
         HTML for the first page; a style sheet that comes after the site's own.
     """
-    known = {page for part in listed for page in part.pages}
-    first = listed[0].pages[0]
-    made = BeautifulSoup(frame(load(first), first, cover), "html.parser")
+    known = [page for part in listed for page in part.pages]
+    made = BeautifulSoup(frame(load, known, cover), "html.parser")
     body, lines = one(made, "article"), one(made, ".print-contents ol")
     solutions: list[str] = []
     for part in listed:
@@ -100,24 +99,39 @@ def document(
     return made
 
 
-def frame(source: str, page: str, cover: str) -> str:
+def frame(load: Callable[[str], str], pages: list[str], cover: str) -> str:
     """Return the document without its pages: with style sheets, MathJax, cover and contents."""
-    soup = BeautifulSoup(source, "html.parser")
+    soup = BeautifulSoup(load(pages[0]), "html.parser")
     sheets = soup.select('link[rel="stylesheet"]')
-    formulas = [s for s in soup.select("script") if "mathjax" in str(s).lower()]
     for sheet in sheets:
-        sheet["href"] = moved(str(sheet["href"]), page)
-    for script in formulas:
-        if script.get("src"):
-            script["src"] = moved(str(script["src"]), page)
-    head = "".join(map(str, [one(soup, "title"), *sheets, *formulas]))
+        sheet["href"] = moved(str(sheet["href"]), pages[0])
+    head = "".join(map(str, [one(soup, "title"), *sheets]))
     return (
         '<!DOCTYPE html><html lang="en" data-theme="light" data-mode="light"><head>'
-        f'<meta charset="utf-8">{head}</head><body>'
+        f'<meta charset="utf-8">{head}{mathjax(load, pages)}</head><body>'
         f'<main class="bd-main bd-content"><article class="bd-article">{cover}'
         '<nav class="print-contents"><h2>Contents</h2><ol></ol></nav>'
         "</article></main></body></html>"
     )
+
+
+def mathjax(load: Callable[[str], str], pages: list[str]) -> str:
+    """Return the scripts that set formulas, as the first page with formulas has them."""
+    for page in pages:
+        soup = BeautifulSoup(load(page), "html.parser")
+        # On paper all formulas are set at once: nobody waits for the page to answer.
+        scripts = [
+            script
+            for script in soup.select("script")
+            if "mathjax" in str(script).lower()
+            and "pageReady" not in str(script)
+        ]
+        for script in scripts:
+            if script.get("src"):
+                script["src"] = moved(str(script["src"]), page)
+        if scripts:
+            return "".join(map(str, scripts))
+    return ""
 
 
 def one(within: Tag, selector: str) -> Tag:
@@ -165,7 +179,7 @@ def simplify(article: Tag) -> None:
         hint["open"] = ""
 
 
-def relocate(article: Tag, page: str, known: set[str]) -> None:
+def relocate(article: Tag, page: str, known: list[str]) -> None:
     """Make a page's places and links those of the one document that it becomes a part of."""
     for name in PLACES:
         for element in article.select(f"[{name}]"):
@@ -183,7 +197,7 @@ def relocate(article: Tag, page: str, known: set[str]) -> None:
                 picture[name] = moved(str(picture[name]), page)
 
 
-def destination(target: str, page: str, known: set[str]) -> str:
+def destination(target: str, page: str, known: list[str]) -> str:
     """Return where a link leads in the document: a place in it, another host, or nowhere."""
     if urlparse(target).scheme:
         return target
