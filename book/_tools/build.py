@@ -22,6 +22,9 @@ import execute
 
 # What the site was made from, the last time.
 STATE = chapters.BUILD / "site.json"
+EXTENSIONS = [
+    Path(__file__).with_name(f"{name}.py") for name in ("terms", "tidy_scripts")
+]
 
 
 def main() -> int:
@@ -56,7 +59,7 @@ def main() -> int:
     now = state()
     if options.strict or was != now:
         print("Making the pages", flush=True)
-        # Sphinx does not notice a changed style sheet or script by itself.
+        # Sphinx does not notice a changed style sheet, script or extension of ours by itself.
         anew = options.strict or was.get("static") != now["static"]
         if not make_pages(anew, options.strict):
             print("The site was not built: see jupyter-book's messages above.")
@@ -82,7 +85,7 @@ def state() -> dict[str, str]:
         "pins": execute.digest(
             (chapters.ROOT / "constraints.txt").read_bytes()
         ),
-        "static": fingerprint(static),
+        "static": fingerprint([*static, *EXTENSIONS]),
         "pages": fingerprint([file for file in files if file not in static]),
     }
 
