@@ -6,10 +6,11 @@
 Every point is a run of `fit_many` in a fresh process, since the most memory that a process ever
 held cannot be measured twice in one; what a tiny run has loaded before is not counted. Points come
 in a random order, so that what else the machine does hits all curves. A step is a whole one, timed
-one by one; what comes before the first few (the models, recording or compiling the program) counts
-as start. On a CPU the times are those of the processor, on one thread, so that other work on the
-machine counts for little. Behind the last point of a curve two more are extrapolated, along the
-slope of the last three in logarithms. They are marked as such and are no measurements.
+one by one; what comes before the first few (the models, recording the program) counts as start. The
+program is not compiled: that would take longer than all else here, and is a matter of a factor. On
+a CPU the times are those of the processor, on one thread, so that other work on the machine counts
+for little. Behind the last point of a curve two more are extrapolated, along the slope of the last
+three in logarithms. They are marked as such and are no measurements.
 """
 
 from __future__ import annotations
@@ -154,11 +155,12 @@ def train(point: Point, settings: Settings, seconds: float) -> tuple[list[float]
                 (x, y),
                 arms,
                 range(point.seeds),
-                steps=1_000_000,
+                steps=1_000_000,  # ended by the clock
                 loss=torch.nn.functional.cross_entropy,
                 optimizer=lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9),
                 batch_size=settings.batch,
                 device=settings.device,
+                compile=False,
             )
     except Enough:
         pass

@@ -182,8 +182,8 @@ def where(facts: dict[str, Any]) -> str:
     return (
         f"Measured on {machine['cpu']}, {machine['cores']} cores, {machine['system']}, {clock}; "
         f"PyTorch {versions['torch']}; {facts['date']}; fully connected ReLU networks, batches of "
-        f"{settings['batch']}, SGD with momentum and syre. Memory is what the process took beyond "
-        "a tiny run. `python benchmarks/growth.py` measures it on your machine."
+        f"{settings['batch']}, SGD with momentum and syre, not compiled. Memory is what the "
+        "process took beyond a tiny run. `python benchmarks/growth.py` measures it on your machine."
     )
 
 

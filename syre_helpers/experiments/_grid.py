@@ -43,8 +43,8 @@ def grid(
 
     Each configuration is a cell. A cell that is done is a file in `folder`, whole or not there, so
     that what was running may be killed at any time: the same call goes on, a cell that was cut
-    short from its checkpoint. The table is made from these files, and is the same wherever and in
-    whatever order the cells ran.
+    short from its checkpoint. The table is made from these files, and is the same in whatever order
+    and wherever the cells ran, to rounding where machines differ.
 
     Parameters
     ----------
