@@ -180,16 +180,20 @@ def test_the_page_shows_the_recorded_networks(network_cost):
     assert source["date"] in text
 
 
-def test_presets_that_were_not_run_are_timed(tmp_path, monkeypatch):
-    program = imported("paper_presets")
+@pytest.fixture(scope="module")
+def paper_presets():
+    yield imported("paper_presets")
+    del sys.modules["paper_presets"]
+
+
+def test_presets_that_were_not_run_are_timed(paper_presets, tmp_path, monkeypatch):
     arguments = ["--seconds", "0.2", "--only", "dead_neurons:paper", "reinforcement:paper"]
     monkeypatch.setattr(sys, "argv", ["paper_presets.py", *arguments, "--out", str(tmp_path)])
     threads = torch.get_num_threads()
     try:
-        assert program.main() == 0
+        assert paper_presets.main() == 0
     finally:
         torch.set_num_threads(threads)
-        del sys.modules["paper_presets"]
     lines = (tmp_path / "not_run.csv").read_text().splitlines()
     rows = {row["experiment"]: row for row in csv.DictReader(lines)}
     dead = rows["dead_neurons"]
@@ -202,10 +206,57 @@ def test_presets_that_were_not_run_are_timed(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "not_run.json").read_text())["where"]
 
 
-def test_trainings_are_counted_without_a_step():
-    program = imported("paper_presets")
-    module = program.experiments.load("mode_connectivity")
-    config = program.experiments.configure(module, "batchnorm", seeds=1)
-    lengths = program.count(module, config)
-    del sys.modules["paper_presets"]
+def test_trainings_are_counted_without_a_step(paper_presets):
+    module = paper_presets.experiments.load("mode_connectivity")
+    config = paper_presets.experiments.configure(module, "batchnorm", seeds=1)
+    lengths = paper_presets.count(module, config)
     assert lengths == [config.steps] * (2 * len(module.compared_arms(config)))
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "changes"),
+    [
+        (
+            "compatibility",
+            "paper",
+            {"width": 1, "n_train": 8, "batch": 4, "epochs": 3, "sigmas": (), "seeds": 1},
+        ),
+        (
+            "mode_connectivity",
+            "paper",
+            {"widths": (1,), "batch_size": 4, "points": 3, "sigma_ratios": (1.0,), "seeds": 1},
+        ),
+        ("simclr", "paper", {"width": 1, "out": 2, "batch_size": 4, "seeds": 1}),
+        ("supervised_collapse", "paper-vit", {"dim": 8, "depth": 1, "batch_size": 4, "seeds": 2}),
+    ],
+)
+def test_computed_trainings_are_those_that_a_run_begins(paper_presets, name, preset, changes):
+    module = paper_presets.experiments.load(name)
+    config = paper_presets.experiments.configure(module, preset, data="cifar10", **changes)
+    assert paper_presets.one_by_one(name, config)
+    begun = paper_presets.count(module, config)
+    assert paper_presets.computed(name, module, config) == begun
+    assert len(begun) > 4
+
+
+def test_presets_of_mlps_are_stacked(paper_presets):
+    stacked = {"simclr": "mnist", "mode_connectivity": "mnist", "dead_neurons": "paper"}
+    for name, preset in stacked.items():
+        config = paper_presets.experiments.load(name).PRESETS[preset]
+        assert not paper_presets.one_by_one(name, config)
+
+
+def test_all_that_is_not_recorded_was_timed(paper_presets):
+    with (paper_presets.RESULTS / "not_run.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    timed = {f"{row['experiment']}:{row['preset']}" for row in rows}
+    assert set(paper_presets.unrecorded()) <= timed, "run benchmarks/paper_presets.py"
+    for row in rows:
+        name, preset = row["experiment"], row["preset"]
+        module = paper_presets.experiments.load(name)
+        config = module.PRESETS[preset]
+        if paper_presets.one_by_one(name, config):
+            lengths = paper_presets.computed(name, module, config)
+            assert (len(lengths), sum(lengths)) == (int(row["trainings"]), int(row["steps"]))
+        hours = float(row["seconds_a_step"]) * int(row["steps"]) / 3600
+        assert float(row["hours"]) == pytest.approx(hours, rel=0.06, abs=0.01)
