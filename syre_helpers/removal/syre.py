@@ -265,7 +265,8 @@ class Syre:
         seconds, kept on disk), computes :math:`\theta_0` and pulls. Without a compiler, and for
         parameters of 16 bits (to a rounding then), plain operations on pieces of 65,536 elements do
         it, several times slower. A parameter that lies in memory in another order
-        (``channels_last``) is copied for the pull, one at a time.
+        (``channels_last``) is copied for the pull, one at a time. Every parameter is a call of its
+        own, about a tenth of a millisecond on a CPU, so that small networks pay most.
         """
         named = named_parameters(model)
         self._learn_scales(named)
