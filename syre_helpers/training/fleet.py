@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +84,9 @@ class Fleet:
         pulls = [m.arm.pull(m.initial, m.seed, 0) for m in members]
         stacked = stack_pulls(pulls, self.params)
         # On the device and in the type of the parameters, so that no step need convert it.
-        decay = torch.as_tensor(stacked.weight_decay).to(next(iter(self.params.values())))
+        widest = reduce(torch.promote_types, (p.dtype for p in self.params.values()))
+        device = next(iter(self.params.values())).device
+        decay = torch.as_tensor(stacked.weight_decay).to(device, widest)
         self.pull = Pull(decay, stacked.centre, stacked.xi, stacked.mask)
         self._refreshed = [k for k, m in enumerate(members) if m.arm.refresh]
         self._visited = [k for k, m in enumerate(members) if m.arm.event and m.arm.every]

@@ -168,7 +168,8 @@ class StackedStep:
         done, key = self._programs.compiled, self._key(batch)
         on_gpu = inputs[0].device.type == "cuda"
         if on_gpu:  # What is always at the same place need not be copied for a CUDA graph.
-            for tensor in [*self._params.values(), *self._state(rule), *self._pulls]:
+            data = [] if batch.which is None else batch.tensors[:-1]
+            for tensor in [*self._params.values(), *self._state(rule), *self._pulls, *data]:
                 torch._dynamo.mark_static_address(tensor)
         if key not in done:
             step = record(self._whole(batch, rule), inputs)
