@@ -166,18 +166,21 @@ def _pull_by_pieces_(flat: Tensor, recipe: Recipe, rate: float, where: Tensor | 
 
 def _launch(kernel: Kernel, piece: Tensor, recipe: Recipe, rate: float, begin: int) -> None:
     numbers = [
-        _number(begin & (1 << noise.BLOCK_BITS) - 1, torch.int32),
-        _number(recipe.scale, piece.dtype),
-        _number(recipe.sigma_D, _finest(piece.device)),
-        _number(rate, piece.dtype),
+        _number("begin", begin & (1 << noise.BLOCK_BITS) - 1, torch.int32),
+        _number("scale", recipe.scale, piece.dtype),
+        _number("sigma_D", recipe.sigma_D, _finest(piece.device)),
+        _number("rate", rate, piece.dtype),
     ]
     # Detached, since a view is compiled anew for every shape of what it is a view of.
     kernel(piece.detach(), *recipe.keys(begin >> noise.BLOCK_BITS, piece.device), *numbers)
 
 
 @lru_cache(maxsize=4096)
-def _number(value: float, dtype: torch.dtype) -> Tensor:
-    """Return a number as a tensor of the CPU: as such it would be compiled in, each value anew."""
+def _number(role: str, value: float, dtype: torch.dtype) -> Tensor:
+    """Return a number as a tensor of the CPU: as such it would be compiled in, each value anew.
+
+    Equal numbers in two roles are two tensors, since one in two places would be compiled anew, too.
+    """
     return torch.tensor(value, dtype=dtype)
 
 
