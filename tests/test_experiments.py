@@ -9,7 +9,6 @@ import pytest
 from syre_helpers import experiments
 from syre_helpers.__main__ import main
 from syre_helpers.experiments import record
-from syre_helpers.training import many
 
 
 @pytest.mark.parametrize("name", experiments.names())
@@ -70,21 +69,12 @@ def test_the_claims_measure_what_they_say(from_dead):
         claims[0].values(table.assign(dead=float("nan")))
 
 
-def test_a_killed_run_goes_on(tmp_path, monkeypatch):
+def test_a_killed_run_goes_on(tmp_path, interrupted_at):
     """The paper's preset on a short schedule: interrupted, run again, compared with one go."""
     module = experiments.load("dead_neurons")
     config = experiments.configure(module, "paper", steps=60, d=20, samples=50, seeds=2)
     whole = module.run(config)
-    steps = []
-    step_of_all = many._apply
-
-    def interrupted(*arguments):
-        steps.append(len(steps))
-        if len(steps) == 32:
-            raise KeyboardInterrupt
-        step_of_all(*arguments)
-
-    monkeypatch.setattr(many, "_apply", interrupted)
+    steps = interrupted_at(32)
     with pytest.raises(KeyboardInterrupt):
         record.run_recorded("dead_neurons", "paper", config, module.run, tmp_path)
     resumed = record.run_recorded("dead_neurons", "paper", config, module.run, tmp_path)

@@ -9,7 +9,6 @@ import torch
 from syre_helpers import data as datasets
 from syre_helpers import experiments
 from syre_helpers.experiments import beta_vae, record
-from syre_helpers.training import many
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +67,7 @@ def test_seeds_may_be_split_into_groups():
 
 
 @pytest.mark.parametrize("preset", ["mnist", "paper"])
-def test_image_presets_go_on_after_an_interruption(preset, tmp_path, monkeypatch):
+def test_image_presets_go_on_after_an_interruption(preset, tmp_path, monkeypatch, interrupted_at):
     """On small images of the right form, with a short schedule."""
     x = 3 * torch.rand(200, 784, generator=torch.Generator().manual_seed(0)) - 0.5
     split = datasets.DataSplit(x, torch.zeros(200).long(), x[:50], torch.zeros(50).long())
@@ -80,16 +79,7 @@ def test_image_presets_go_on_after_an_interruption(preset, tmp_path, monkeypatch
     assert whole.notna().all(axis=None)
     for claim in beta_vae.CLAIMS:
         assert len(claim.values(whole)) == 2, claim.text
-    calls = []
-    apply = many._apply
-
-    def interrupted(*arguments):
-        calls.append(1)
-        if len(calls) == 16:  # in the second of two seeds
-            raise KeyboardInterrupt
-        apply(*arguments)
-
-    monkeypatch.setattr(many, "_apply", interrupted)
+    calls = interrupted_at(16)
     with pytest.raises(KeyboardInterrupt):
         record.run_recorded("beta_vae", preset, config, beta_vae.run, tmp_path)
     resumed = record.run_recorded("beta_vae", preset, config, beta_vae.run, tmp_path)

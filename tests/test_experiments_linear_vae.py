@@ -10,7 +10,6 @@ from syre_helpers import data as datasets
 from syre_helpers import experiments
 from syre_helpers.experiments import _vae, linear_vae, record
 from syre_helpers.removal import arms
-from syre_helpers.training import many
 
 VARIANCES = torch.tensor([6.0, 3.0, 1.5, 0.4, 0.2], dtype=torch.float64)
 
@@ -164,7 +163,7 @@ def test_from_a_generic_start_all_agree():
 
 
 @pytest.mark.parametrize("preset", ["mnist", "paper", "paper-mnist"])
-def test_image_presets_go_on_after_an_interruption(preset, tmp_path, monkeypatch):
+def test_image_presets_go_on_after_an_interruption(preset, tmp_path, monkeypatch, interrupted_at):
     """On small images of the right form, with a short schedule."""
     x = 3 * torch.rand(300, 784, generator=torch.Generator().manual_seed(0)) - 0.5
     split = datasets.DataSplit(x, torch.zeros(300).long(), x[:50], torch.zeros(50).long())
@@ -172,16 +171,7 @@ def test_image_presets_go_on_after_an_interruption(preset, tmp_path, monkeypatch
     monkeypatch.setattr(datasets, name, lambda: split)
     config = experiments.configure(linear_vae, preset, steps=20, seeds=2, d=16)
     whole = linear_vae.run(config)
-    calls = []
-    apply = many._apply
-
-    def interrupted(*arguments):
-        calls.append(1)
-        if len(calls) == 31:  # in the second of the two fits
-            raise KeyboardInterrupt
-        apply(*arguments)
-
-    monkeypatch.setattr(many, "_apply", interrupted)
+    calls = interrupted_at(31)
     with pytest.raises(KeyboardInterrupt):
         record.run_recorded("linear_vae", preset, config, linear_vae.run, tmp_path)
     resumed = record.run_recorded("linear_vae", preset, config, linear_vae.run, tmp_path)

@@ -10,7 +10,6 @@ import torch
 from syre_helpers import data, experiments
 from syre_helpers.experiments import plasticity, record
 from syre_helpers.models import mlp
-from syre_helpers.training import many
 
 TUNED = Path(__file__).parent.parent / "results" / "plasticity-tuned.csv"
 RATES = (0.02, 0.05)  # fewer learning rates, so fewer comparisons to set up
@@ -142,7 +141,7 @@ def test_results_repeat(optimizer):
 
 
 @pytest.mark.parametrize("preset", ["paper", "tuned"])
-def test_a_killed_run_goes_on(preset, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on(preset, tmp_path, monkeypatch, interrupted_at):
     """A preset on a short schedule: interrupted, run again, compared with one go."""
     torch.manual_seed(0)
     x, y = torch.randn(80, 784), torch.randint(10, (80,))
@@ -151,16 +150,7 @@ def test_a_killed_run_goes_on(preset, tmp_path, monkeypatch):
     changes = {"tuning_seeds": 1, "vanilla_lrs": RATES} if preset == "tuned" else {}
     config = small(preset, tasks=2, seeds=1, **changes)
     whole = plasticity.run(config)
-    steps = []
-    step_of_all = many._apply
-
-    def interrupted(*arguments):
-        steps.append(len(steps))
-        if len(steps) == 7:
-            raise KeyboardInterrupt
-        step_of_all(*arguments)
-
-    monkeypatch.setattr(many, "_apply", interrupted)
+    steps = interrupted_at(7)
     with pytest.raises(KeyboardInterrupt):
         record.run_recorded("plasticity", preset, config, plasticity.run, tmp_path)
     before = len(steps)
