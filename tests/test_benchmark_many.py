@@ -97,3 +97,16 @@ def test_the_time_of_compilation_stands_beside_the_ratio(program, tmp_path):
     assert last == "| 3-2 | 32 | 8 | 4.00 ms | 4.0 (3.0–5.0) | 8.0 (7.0–9.0) | 11 s, 2 s |"
     program.step_cost.write(tmp_path, rows, {"date": "2026-01-02"}, "many_models")
     assert program.read(tmp_path) == (rows, {"date": "2026-01-02"})
+
+
+def test_the_page_shows_the_recorded_table(program):
+    rows, source = program.read(chapters.ROOT / "results")
+    assert source["preset"] == "full"
+    page = (chapters.BOOK / "reference" / "laptop-to-cluster.md").read_text()
+    assert program.table(rows) in page
+    for fact in (source["date"], source["machine"]["cpu"], source["versions"]["torch"]):
+        assert fact in page
+    of = {(r.widths, r.batch, r.models, r.form): r.ratio for r in rows}
+    plain, compiled = (of["64-32-10", 32, 32, form] for form in (program.PLAIN, program.COMPILED))
+    assert f"of 32, {plain:.0f} times" in page
+    assert f"makes it {compiled:.0f} times" in page
