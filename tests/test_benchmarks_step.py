@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 
+import nbformat
 import pytest
 
 import chapters
@@ -114,3 +115,18 @@ def test_start_up_compares_within_a_round(program, monkeypatch, tmp_path):
         assert rows[form].extra == pytest.approx(extra, abs=spread)
         assert rows[form].extra_low <= rows[form].extra <= rows[form].extra_high
     assert "| import torch |" in startup.table(list(rows.values()))
+
+
+def test_the_page_shows_the_recorded_whole_steps(program):
+    with (chapters.ROOT / "results" / "computed_cost.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    page = nbformat.read(chapters.BOOK / "remedy" / "what-it-costs.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in page.cells if cell.cell_type == "markdown")
+    for form in program("computed_cost").FORMS[1:]:
+        cells = [
+            f" {float(r['ratio']):.2f} ({float(r['ratio_low']):.2f}–{float(r['ratio_high']):.2f}) "
+            f"| {float(r['memory']):.2f} |"
+            for r in rows
+            if r["form"] == form
+        ]
+        assert f"| {form} |" + "".join(cells) in text
