@@ -108,7 +108,8 @@ def points(settings: Settings) -> list[Point]:
     """Return the points of all curves."""
     base = (64, 32, 10)
     return [
-        *(Point("parameters", (64, h, h, 10), 2, 4) for h in settings.hidden),
+        # Several large models would train in chunks, and what is timed be the step of a chunk.
+        *(Point("parameters", (64, h, h, 10), 1, 1) for h in settings.hidden),
         *(Point("models", base, k, k) for k in settings.squares),
         *(Point("seeds", base, 2, n) for n in settings.seeds),
         *(Point("arms", base, n, 8) for n in settings.arms),

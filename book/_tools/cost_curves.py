@@ -30,7 +30,7 @@ LABELS = {
     "arms": "8 seeds, more arms",
 }
 WHAT = {
-    "parameters": "parameters of one model (8 models train together)",
+    "parameters": "parameters of a model that trains alone",
     "models": "models (64-32-10, as many arms as seeds)",
     "seeds": "seeds (64-32-10, 2 arms)",
     "arms": "arms (64-32-10, 8 seeds)",
