@@ -9,8 +9,8 @@ in a random order, so that what else the machine does hits all curves. A step is
 one by one; what comes before the first few (the models, recording the program) counts as start. The
 program is not compiled: that would take longer than all else here, and is a matter of a factor. On
 a CPU the times are those of the processor, on one thread, so that other work on the machine counts
-for little. Behind the last point of a curve two more are extrapolated, along the slope of the last
-three in logarithms. They are marked as such and are no measurements.
+for little. Behind the last point of a curve two more are extrapolated, along the slope between the
+last two in logarithms. They are marked as such and are no measurements.
 """
 
 from __future__ import annotations
@@ -213,8 +213,8 @@ def slope(sizes: Sequence[float], costs: Sequence[float]) -> float:
 
 
 def extrapolated(measured: list[Row]) -> list[Row]:
-    """Return the rows behind a curve's last point, along the slope of its last three."""
-    tail = measured[-3:]
+    """Return the rows behind a curve's last point, along the slope between its last two."""
+    tail = measured[-2:]  # curves still bend where overhead ends
     sizes, last = [r.size for r in tail], tail[-1]
     step = slope(sizes, [r.step_ms for r in tail])
     # Small models hardly show in the memory of a process.
