@@ -99,6 +99,20 @@ def run(name: str, preset: str = "quick", **changes: Any) -> pd.DataFrame:
 def configure(module: ModuleType, preset: str, **changes: Any) -> Any:
     """Return a preset's configuration with some fields changed.
 
+    Parameters
+    ----------
+    module : module
+        An experiment, from `load`.
+    preset : str
+        A key of its ``PRESETS``.
+    **changes
+        Fields of its ``Config`` and their values.
+
+    Returns
+    -------
+    dataclass
+        The experiment's ``Config``.
+
     Raises
     ------
     ValueError

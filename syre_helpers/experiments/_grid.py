@@ -100,6 +100,11 @@ def variants(config: Any, **settings: Sequence[Any]) -> list[Any]:
     **settings
         The values to try of a field, a list, tuple or range: ``weight_decay=[0.01, 0.1]``.
 
+    Returns
+    -------
+    list
+        Configurations, the last setting changing fastest.
+
     Raises
     ------
     ValueError
@@ -136,6 +141,11 @@ def split_seeds(config: Any, parts: int) -> list[Any]:
         With the field ``seeds``.
     parts : int
         How many; at most as many as there are seeds.
+
+    Returns
+    -------
+    list
+        Configurations that differ in ``seeds`` only, a tuple each.
 
     Raises
     ------
