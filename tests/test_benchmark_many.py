@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import chapters
 
@@ -37,6 +38,19 @@ def test_the_loop_and_the_stacked_models_train_alike(program):
     for p, q, first in zip(loop.params(), many.params(), start, strict=True):
         torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
         assert (q - first).abs().max() > 0.1, "they have trained"
+
+
+def test_the_products_are_those_of_a_step(program):
+    """As many multiplications as the stacked models' own, by PyTorch's count."""
+    cell = program.Cell((5, 7, 4, 3), models=2, batch=6, compiled=False)
+    counts = []
+    many = program.Many(cell, "cpu", False)
+    many.step(0)  # recorded
+    for form in (program.Products(cell, "cpu"), many):
+        with FlopCounterMode(display=False) as counter:
+            form.step(1)
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
 
 
 def test_the_full_run_has_the_cells_that_it_says(program):
@@ -72,7 +86,7 @@ def test_a_quick_run_prints_a_table_and_writes_both_files(program, tmp_path, mon
         for batch, numbers in ((32, (2, 3)), (128, (3,)))
         for widths in ("3-2", "4-3-2")
         for models in numbers
-        for form in ("loop", "many")
+        for form in ("loop", "matrix products", "many")
     ]
     for row in rows:
         assert row.ms_low <= row.ms <= row.ms_high
@@ -87,6 +101,7 @@ def test_the_time_of_compilation_stands_beside_the_ratio(program, tmp_path):
     row = program.Row("3-2", 8, 32, "loop", 4.0, 3.0, 5.0, 1.0, 1.0, 1.0, None, None, 9)
     rows = [
         row,
+        dataclasses.replace(row, form="matrix products", ratio=9.5),
         dataclasses.replace(row, form="many", ms=1.0, ratio=4.0, ratio_low=3.0, ratio_high=5.0),
         dataclasses.replace(
             row, form="many, compiled", ratio=8.0, ratio_low=7.0, ratio_high=9.0, compile_s=11.2,
@@ -94,7 +109,7 @@ def test_the_time_of_compilation_stands_beside_the_ratio(program, tmp_path):
         ),
     ]  # fmt: skip
     last = program.table(rows).splitlines()[-1]
-    assert last == "| 3-2 | 32 | 8 | 4.00 ms | 4.0 (3.0–5.0) | 8.0 (7.0–9.0) | 11 s, 2 s |"
+    assert last == "| 3-2 | 32 | 8 | 4.00 ms | 9.5 | 4.0 (3.0–5.0) | 8.0 (7.0–9.0) | 11 s, 2 s |"
     program.step_cost.write(tmp_path, rows, {"date": "2026-01-02"}, "many_models")
     assert program.read(tmp_path) == (rows, {"date": "2026-01-02"})
 
@@ -110,3 +125,6 @@ def test_the_page_shows_the_recorded_table(program):
     plain, compiled = (of["64-32-10", 32, 32, form] for form in (program.PLAIN, program.COMPILED))
     assert f"of 32, {plain:.0f} times" in page
     assert f"makes it {compiled:.0f} times" in page
+    wide = {batch: of["784-128-10", batch, 32, program.PLAIN] for batch in (32, 128)}
+    assert f"a factor of {wide[32]:.1f}, and with batches of 128 only {wide[128]:.1f}" in page
+    assert f"those alone would gain {of['784-128-10', 128, 32, program.PRODUCTS]:.1f}." in page

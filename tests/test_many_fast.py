@@ -144,6 +144,41 @@ def test_functions_that_write_into_what_they_made_are_recorded_as_they_are():
         assert torch.equal(value, expected)
 
 
+def test_large_results_are_written_into_the_same_memory_at_every_call():
+    def function(a, b, index):
+        product = torch.bmm(a, b)
+        picked = a[index]
+        return [product + picked, product - 1.0, (picked * b).sum(), a - b[..., :1]]
+
+    index = torch.tensor([2, 0, 2])
+    tensors = [torch.randn(3, 256, 256), torch.randn(3, 256, 256).transpose(1, 2), index]
+    graph = recorded.record(function, tensors)
+    kept = recorded.keep_memory(graph)
+    for _ in range(2):
+        for value, expected in zip(kept(*tensors), function(*tensors), strict=True):
+            assert torch.equal(value, expected)
+            assert value.stride() == expected.stride()
+        tensors = [torch.randn_like(tensors[0]), torch.randn_like(tensors[1]), index.flip(0)]
+    first, other, small, last = kept(*tensors)
+    again = kept(*tensors)
+    assert [again[0].data_ptr(), again[3].data_ptr()] == [first.data_ptr(), last.data_ptr()]
+    assert first.data_ptr() != last.data_ptr()
+    assert graph(*tensors)[0].data_ptr() != first.data_ptr(), "what was recorded is not changed"
+    assert sum(memory.nbytes for memory in kept.buffers()) >= 3 * first.nbytes
+    assert not list(recorded.keep_memory(recorded.record(lambda a: [a + 1], [small])).buffers())
+    assert torch.equal(other, torch.bmm(*tensors[:2]) - 1.0)
+
+
+@pytest.mark.parametrize("name", ["momentum", "adamw"])
+@pytest.mark.parametrize("coupled", [True, False])
+def test_memory_that_is_kept_changes_no_bit(monkeypatch, name, coupled):
+    changed = {"optimizer": OPTIMIZERS[name], "coupled": coupled}
+    monkeypatch.setattr(recorded, "_LARGE", 2**62)
+    fresh = run(**changed)
+    monkeypatch.setattr(recorded, "_LARGE", 0)
+    assert_same(fresh, run(**changed), 0)
+
+
 @pytest.mark.parametrize("name", ["sgd", "nesterov", "dampened", "adamw"])
 @pytest.mark.parametrize("coupled", [True, False])
 def test_the_stacked_step_equals_the_plain_loop(name, coupled):
@@ -343,9 +378,12 @@ def failing_above(limit, error):
     step_of_all = stepping.StackedStep.__call__
 
     def step(self, t, batch):
-        if t == 2 and len(next(iter(self._params.values()))) > limit:
+        models = len(next(iter(self._params.values())))
+        if t == 2 and models > limit:
             raise error
         step_of_all(self, t, batch)
+        # Programs of a size that was too large keep memory.
+        assert {key[0] for key in self._programs.keeping} == {models}
 
     return step
 

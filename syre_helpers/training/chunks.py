@@ -72,6 +72,7 @@ class Training:
             chunk = self._or_none(members[first : first + size], state, done, size)
             if chunk is None:
                 size = -(-size // 2)
+                self.programs = Programs()  # those of the larger size keep memory
                 _release(device)
             else:
                 done.append(chunk)

@@ -15,8 +15,9 @@ from torch.utils._pytree import tree_leaves
 _SHARE = 0.6  # of what is free; the rest is for evaluations, and for other programs
 # Parameters, gradient, centre, xi, mask, two states of an optimizer, and results in passing.
 _COPIES = 10
-# On the CPU, bytes of a stacked parameter. Arrays beyond 32 MB go back to the system at every step
-# (the limit of glibc's malloc), and fetching them anew takes longer than the arithmetic.
+# On the CPU, bytes of a stacked parameter. Arrays beyond 32 MB (the limit of glibc's malloc) for
+# which `keep_memory` has no place go back to the system at every step, and to fetch them anew takes
+# longer than the arithmetic.
 _ARRAY = 2**24
 _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),

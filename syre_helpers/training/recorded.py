@@ -20,6 +20,15 @@ _IN_PLACE = {
     _ATEN.mul.Tensor: _ATEN.mul_.Tensor,
     _ATEN.sub.Tensor: _ATEN.sub_.Tensor,
 }
+_INTO = {
+    _ATEN.add.Tensor: _ATEN.add.out,
+    _ATEN.bmm.default: _ATEN.bmm.out,
+    _ATEN.index.Tensor: _ATEN.index.Tensor_out,
+    _ATEN.mul.Tensor: _ATEN.mul.out,
+    _ATEN.sub.Tensor: _ATEN.sub.out,
+}
+# Bytes. Below that, glibc's malloc takes no memory from the system for one array alone.
+_LARGE = 2**17
 _RESHAPES = (_ATEN.expand.default, _ATEN.view.default, _ATEN._unsafe_view.default)
 
 
@@ -70,6 +79,39 @@ def write_back(recorded: fx.GraphModule) -> None:
             graph.call_function(_ATEN.copy_.default, (argument, result))
     output.args = ((),)
     recorded.recompile()
+
+
+def keep_memory(recorded: fx.GraphModule) -> fx.GraphModule:
+    """Return a recorded function that writes large results into the same memory at every call.
+
+    Asked of the system anew, memory is filled with zeros first, page by page, which on the CPU can
+    take longer than the arithmetic.
+
+    Parameters
+    ----------
+    recorded : torch.fx.GraphModule
+        From `record`; not changed.
+
+    Returns
+    -------
+    torch.fx.GraphModule
+        What it returns is overwritten by its next call.
+    """
+    kept = fx.GraphModule(recorded, fx.Graph())
+    kept.graph.output(kept.graph.graph_copy(recorded.graph, {}))
+    large = [node for node in kept.graph.nodes if node.target in _INTO and _bytes(node) >= _LARGE]
+    for number, node in enumerate(large):
+        value = node.meta["val"]
+        memory = torch.empty_strided(
+            value.shape, value.stride(), dtype=value.dtype, device=value.device
+        )
+        name = f"memory_{number}"
+        kept.register_buffer(name, memory)
+        with kept.graph.inserting_before(node):
+            node.kwargs = {**node.kwargs, "out": kept.graph.get_attr(name)}
+        node.target = _INTO[node.target]
+    kept.recompile()
+    return kept
 
 
 def _simplify(graph: fx.Graph, operations: list[fx.Node]) -> None:
@@ -137,6 +179,11 @@ def _shape(node: fx.Node) -> tuple[int, ...]:
 
 def _dtype(node: fx.Node) -> torch.dtype:
     return node.meta["val"].dtype
+
+
+def _bytes(node: fx.Node) -> int:
+    value = node.meta["val"]
+    return int(value.numel() * value.element_size())
 
 
 def _writes(node: fx.Node) -> bool:

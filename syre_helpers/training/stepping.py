@@ -16,7 +16,7 @@ from .compiling import Choice
 from .evaluation import Loss, call
 from .fleet import Fleet
 from .memory import out_of_memory
-from .recorded import draws, record, write_back
+from .recorded import draws, keep_memory, record, write_back
 from .rules import Rule, rule_of
 
 Compiled = Callable[..., object]
@@ -27,6 +27,7 @@ class Programs:
 
     def __init__(self) -> None:
         self.recorded: dict[object, fx.GraphModule] = {}
+        self.keeping: dict[object, fx.GraphModule] = {}  # the same, in memory of their own
         self.compiled: dict[object, Compiled] = {}
 
 
@@ -92,7 +93,10 @@ class StackedStep:
             self._first_compiled_step(step, batch, rule)
 
     def _plain_step(self, batch: Batch) -> None:
-        gradients = self._recording(batch)(*self._params.values(), *self._pulls, *batch.tensors)
+        done, key = self._programs.keeping, self._key(batch)
+        if key not in done:
+            done[key] = keep_memory(self._recording(batch))
+        gradients = done[key](*self._params.values(), *self._pulls, *batch.tensors)
         for p, gradient in zip(self._params.values(), gradients, strict=True):
             p.grad = gradient
         if not self._coupled:
