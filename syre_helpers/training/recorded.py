@@ -84,8 +84,8 @@ def write_back(recorded: fx.GraphModule) -> None:
 def keep_memory(recorded: fx.GraphModule) -> fx.GraphModule:
     """Return a recorded function that writes large results into the same memory at every call.
 
-    Asked of the system anew, memory is filled with zeros first, page by page, which on the CPU can
-    take longer than the arithmetic.
+    Asked of the system anew, memory is filled with zeros first, page by page, which can take longer
+    than the arithmetic. This holds on the CPU; on other devices PyTorch itself keeps memory.
 
     Parameters
     ----------
@@ -99,12 +99,10 @@ def keep_memory(recorded: fx.GraphModule) -> fx.GraphModule:
     """
     kept = fx.GraphModule(recorded, fx.Graph())
     kept.graph.output(kept.graph.graph_copy(recorded.graph, {}))
-    large = [node for node in kept.graph.nodes if node.target in _INTO and _bytes(node) >= _LARGE]
+    large = [node for node in kept.graph.nodes if node.target in _INTO and _large(node)]
     for number, node in enumerate(large):
         value = node.meta["val"]
-        memory = torch.empty_strided(
-            value.shape, value.stride(), dtype=value.dtype, device=value.device
-        )
+        memory = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
         name = f"memory_{number}"
         kept.register_buffer(name, memory)
         with kept.graph.inserting_before(node):
@@ -181,9 +179,9 @@ def _dtype(node: fx.Node) -> torch.dtype:
     return node.meta["val"].dtype
 
 
-def _bytes(node: fx.Node) -> int:
+def _large(node: fx.Node) -> bool:
     value = node.meta["val"]
-    return int(value.numel() * value.element_size())
+    return value.device.type == "cpu" and value.numel() * value.element_size() >= _LARGE
 
 
 def _writes(node: fx.Node) -> bool:
