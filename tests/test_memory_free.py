@@ -113,6 +113,25 @@ def test_a_run_of_a_large_parameter_changes_its_key_in_the_middle(plain, start):
         assert torch.equal(p, expected)
 
 
+@pytest.mark.parametrize(
+    ("start", "lengths"),
+    [
+        (0, [100]),
+        (2**31 - 100, [100]),
+        (2**31 - 40, [40, 60]),
+        (2**31, [100]),
+        (2**33 - 1, [1, 99]),
+    ],
+)
+def test_a_run_is_cut_where_the_key_changes(start, lengths):
+    """The kernel takes one key, and counts from 0 within what has it."""
+    flat = torch.arange(100)
+    parts = list(recompute._within_blocks(flat, start))
+    assert [len(part) for part, _ in parts] == lengths
+    assert torch.equal(torch.cat([part for part, _ in parts]), flat)
+    assert [begin for _, begin in parts] == [start, start + lengths[0]][: len(parts)]
+
+
 @pytest.mark.parametrize("sigma_D", RECIPES)
 @pytest.mark.parametrize(
     "cut", [(slice(2, 4), slice(None)), (slice(None), slice(1, 3))], ids=["rows", "columns"]
