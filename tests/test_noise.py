@@ -46,15 +46,20 @@ def test_reference_in_plain_integers():
         x = x * 0x846CA68B % 2**32
         return x ^ (x >> 16)
 
-    def reference(seed, name, i):
-        key = [word % 2**32 for word in noise.key_words(seed, name, i >> 31)]
+    def keyed(seed, name, i):
+        return [word % 2**32 for word in noise.key_words(seed, name, i >> 31)]
+
+    def normal(key, i):
         start = mix((i & (2**31 - 1)) ^ key[0])
         words = [mix(start ^ key[1 + j]) for j in range(6)]
         return (sum((w & 0xFFFF) + (w >> 16) for w in words) - 393210) / 65536
 
     indices = [0, 1, 5, 12345, 2**31 - 1, 2**31, 2**32 + 17, 2**40]
     for i in indices:
-        assert noise.normal(3, "a.b", torch.tensor([i])).item() == reference(3, "a.b", i)
+        key, index = keyed(3, "a.b", i), torch.tensor([i])
+        assert noise.normal(3, "a.b", index).item() == normal(key, i)
+        word = mix(mix((i & (2**31 - 1)) ^ key[0]) ^ key[1])
+        assert noise.uniform(3, "a.b", index).item() == (2 * word + 1 - 2**32) / 2**32
 
 
 @settings(deadline=None, max_examples=30, derandomize=True)

@@ -100,18 +100,22 @@ def normal_of(low: Tensor, key: Tensor) -> Tensor:
     Tensor
         float32, shape (n,).
     """
-    start = _mix(low ^ key[0])
+    # Of two hashes in a row, the last step of the first and the first step of the second cancel.
+    start = _stir(_fold(low ^ key[0]))
     total = torch.zeros_like(low)
     for j in range(_WORDS):
-        word = _mix(start ^ key[1 + j])
-        total = total + (word & 0xFFFF) + ((word >> 16) & 0xFFFF)
+        word = _stir(start ^ _fold(key[1 + j]))
+        # The hash is _fold(word): the halves of that, without making it.
+        high = (word >> 16) & 0xFFFF
+        total = total + high + ((word ^ high) & 0xFFFF)
     return (total - _MEAN).to(torch.float32) / (1 << 16)
 
 
 def uniform_of(low: Tensor, key: Tensor) -> Tensor:
     """Return what `uniform` does, for elements of a block whose key is known; see `normal_of`."""
     dtype = torch.float32 if low.device.type == "mps" else torch.float64
-    word = _mix(_mix(low ^ key[0]) ^ key[1]).to(torch.int64) & 0xFFFFFFFF
+    hashed = _fold(_stir(_stir(_fold(low ^ key[0])) ^ _fold(key[1])))
+    word = hashed.to(torch.int64) & 0xFFFFFFFF
     return (2 * word + 1 - (1 << 32)).to(dtype) / (1 << 32)
 
 
@@ -136,14 +140,17 @@ def _key(seed: int, name: str, index: Tensor) -> Tensor:
     return table[:, (index >> BLOCK_BITS) - first] if last > first else table[:, 0]
 
 
-def _mix(x: Tensor) -> Tensor:
-    """Mix 32 bits (a bijection; the constants are those of Wellons' lowbias32).
+# A hash is _fold(_stir(_fold(x))): a bijection of 32 bits with the constants of Wellons' lowbias32.
+# Shifts of int32 drag the sign along, which a mask takes away.
 
-    The second constant is written as the negative number congruent to it modulo 2**32. Shifts of
-    int32 drag the sign along, which a mask takes away.
-    """
-    x = x ^ ((x >> 16) & 0xFFFF)
+
+def _fold(x: Tensor) -> Tensor:
+    """Lay the upper half over the lower one. It undoes itself, and distributes over ``^``."""
+    return x ^ ((x >> 16) & 0xFFFF)
+
+
+def _stir(x: Tensor) -> Tensor:
+    """Multiply, shift and multiply; the second factor is negative, congruent modulo 2**32."""
     x = x * 0x7FEB352D
     x = x ^ ((x >> 15) & 0x1FFFF)
-    x = x * (0x846CA68B - (1 << 32))
-    return x ^ ((x >> 16) & 0xFFFF)
+    return x * (0x846CA68B - (1 << 32))
