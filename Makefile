@@ -25,7 +25,7 @@ SLOW := $(if $(FAST),-m "not slow",)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book strict execute test lint format serve offline pdf browse colab binder bench ledger picture links lock clean
+.PHONY: help setup book strict execute test lint format serve offline pdf browse colab elsewhere binder bench ledger picture links lock clean
 
 help:  ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -81,6 +81,9 @@ browse: $(READY)  ## open the built pages in headless Chromium and look at them 
 
 colab: $(READY)  ## run the chapters as Colab does: the package installed by the first cell
 	@$(BIN)/python $(TOOLS)/colab.py $(ONLY)
+
+elsewhere: $(READY)  ## run the chapters as other processors would, which round otherwise
+	@$(BIN)/python $(TOOLS)/elsewhere.py --jobs $(JOBS) $(ONLY)
 
 binder: $(READY)  ## look at what Binder would build, and that it is for a CPU alone (no Docker needed)
 	@$(BIN)/python $(TOOLS)/binder.py

@@ -14,6 +14,7 @@ import pytest
 import assemble
 import chapters
 import colab
+import elsewhere
 import environment
 import execute
 import landing
@@ -416,3 +417,26 @@ def test_an_environment_that_the_setup_changed_is_found_out(tmp_path):
     assert "the setup made them" in changed
     assert "came from" in colab.judged(f"{now['torch']}\n{now['numpy']}\n/x/s.py\n5", tmp_path)
     assert "took 99 s" in colab.judged(f"{now['torch']}\n{now['numpy']}\n{file}\n99", tmp_path)
+
+
+# --- other processors -------------------------------------------------------------------------
+
+
+def test_every_cell_that_fails_elsewhere_is_named(book):
+    cells = ("x = 1",), ("y = 2\nassert x > 5, 'in every seed'",), ("assert y == 2",), ("1 / 0",)
+    save("trap/one", notebook("# One\n\nWhy?", *cells))
+    assert elsewhere.failures("trap/one") == [
+        "code cell 2: AssertionError: in every seed | 2 assert x > 5, 'in every seed'",
+        "code cell 4: ZeroDivisionError: division by zero | 1 1 / 0",
+    ]
+    assert elsewhere.failures("trap/two") == []
+
+
+def test_processors_that_round_alike_are_run_once(monkeypatch, capsys):
+    def probe(command, env, **options):
+        rounding = env.get("MKL_CBWR", env.get("ATEN_CPU_CAPABILITY", "own"))
+        return subprocess.CompletedProcess(command, 0, {"default": "own"}.get(rounding, rounding))
+
+    monkeypatch.setattr(elsewhere.subprocess, "run", probe)
+    assert elsewhere.different() == ["as it is", "AVX2", "the least"]
+    assert "SSE4: rounds as 'as it is' does here" in capsys.readouterr().out

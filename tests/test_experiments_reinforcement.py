@@ -45,7 +45,8 @@ def test_decay_keeps_what_vanilla_loses_and_the_weak_bias_adds_nothing(quick):
     assert "PPO with weak syre earns more than with plain decay of the same strength" not in found
     rank = quick["rank"].groupby("arm").mean()
     assert rank["plain decay"] < rank["vanilla"], "the arm that earns more has the lower rank"
-    assert (quick.rank_shifted["plain decay"] > quick["rank"]["plain decay"]).all()
+    noise = quick.rank_shifted["plain decay"] - quick["rank"]["plain decay"]
+    assert noise.mean() > 1
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,9 @@ def test_at_the_default_strength_the_control_explains_the_rank(strong):
     )
     assert (syre["rank"] - plain["rank"]).mean() > 5
     assert control["rank"].mean() > 0.9 * syre["rank"].mean()
-    for column in ("accuracy", "used", "effective_rank"):
+    for column in ("accuracy", "effective_rank"):
         assert syre[column].mean() == pytest.approx(plain[column].mean(), rel=0.05), column
+    assert syre.used.mean() == pytest.approx(plain.used.mean(), abs=1), "of 64 directions"
 
 
 @pytest.mark.slow
