@@ -75,7 +75,8 @@ def forms(size: int, settings: Settings) -> dict[tuple[str, str, int], Callable[
     generator = torch.Generator(device).manual_seed(0)
     p, theta_0, xi = torch.randn(3, size, device=device, generator=generator).mul_(SCALE).unbind()
     basic, advanced = (recompute.Recipe(0, "w", SCALE, sigma_D) for sigma_D in (0.0, SIGMA_D))
-    key, out = basic.keys(0, device)[0], torch.empty(size, device=device)
+    key = torch.tensor(basic.keys(0)[0], dtype=torch.int32, device=device)
+    out = torch.empty(size, device=device)
     syre = sh.Syre(sigma_0=SCALE)
     timed: dict[tuple[str, str, int], Callable[[], Any]] = {
         ("pull", "read and write once", 8): lambda: p.mul_(1),
@@ -84,8 +85,8 @@ def forms(size: int, settings: Settings) -> dict[tuple[str, str, int], Callable[
         ("pull", "stored", 12): lambda: recompute.pull_stored_([p], [theta_0], [], RATE),
         ("pull", "p + q r", 16): lambda: p.addcmul_(theta_0, xi, value=0),
         ("pull", "stored + D", 16): lambda: recompute.pull_stored_([p], [theta_0], [xi], RATE),
-        ("pull", "computed", 8): lambda: recompute.pull_recomputed_(p, basic, RATE),
-        ("pull", "computed + D", 8): lambda: recompute.pull_recomputed_(p, advanced, RATE),
+        ("pull", "computed", 8): lambda: recompute.pull_recomputed_([p], [basic], RATE),
+        ("pull", "computed + D", 8): lambda: recompute.pull_recomputed_([p], [advanced], RATE),
         ("draw", "torch.randn", 4): lambda: torch.randn(size, out=out),
         ("draw", "torch.randn, again", 4): lambda: torch.randn(size, out=out),
         ("draw", "compiled", 4): lambda: write_normal(out, key),

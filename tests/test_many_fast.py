@@ -275,6 +275,28 @@ def test_a_compiler_that_fails_is_done_without(monkeypatch, capsys):
     assert "much more" not in said
 
 
+@pytest.mark.parametrize("wrong", [lambda p: p[:1].mul_(1.1), lambda p: p.fill_(float("nan"))])
+def test_a_compiler_that_is_wrong_is_found_out(monkeypatch, capsys, wrong):
+    """As where its cache holds a program for another processor."""
+    monkeypatch.setattr(compiling, "_missing", lambda device: None)
+
+    def compiled(step, **options):
+        def other(*inputs):
+            step(*inputs)
+            wrong(inputs[0])
+
+        return other
+
+    monkeypatch.setattr(stepping.torch, "compile", compiled)
+    monkeypatch.setenv("SYRE_PROGRESS", "1")
+    for name in ("momentum", "adamw"):
+        changed = {"arms": FEW, "optimizer": OPTIMIZERS[name]}
+        plain = run(**changed)
+        capsys.readouterr()
+        assert_same(plain, run(compile=True, **changed), 0)
+        assert "compiled step is another one" in capsys.readouterr().err
+
+
 def test_models_that_draw_random_numbers_are_not_compiled(monkeypatch, capsys):
     monkeypatch.setattr(compiling, "_missing", lambda device: None)
     monkeypatch.setattr(stepping.torch, "compile", lambda step, **options: pytest.fail("compiled"))

@@ -75,8 +75,8 @@ class Attachment:
         pull_stored_([local(p) for p in held], theta_0, xi, rate)
 
     def _pull_recomputed(self, held: Sequence[nn.Parameter], rate: float) -> None:
-        for p in held:
-            pull_recomputed_(p, self._syre._recipe(self._names[p], p), rate)
+        recipes = [self._syre._recipe(self._names[p], p) for p in held]
+        pull_recomputed_(held, recipes, rate)
 
 
 def before_steps(optimizer: Optimizer, pull: Callable[[Optimizer], None]) -> RemovableHandle:

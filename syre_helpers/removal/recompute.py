@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +24,9 @@ from .warning import SyreWarning
 Kernel = Callable[..., None]
 # Elements pulled at once on a CPU where a buffer is needed: it stays in the cache.
 _CACHED = 1 << 18
+# Parameters pulled by one call of a compiled kernel: what a call costs is far more than what a
+# small parameter does.
+_TOGETHER = 8
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,10 @@ class Recipe:
         """Return D - 1 there, which float32 holds more finely than D."""
         return (noise.uniform(self.seed, self._metric, index) * self.sigma_D).to(dtype)
 
-    def keys(self, block: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    def keys(self, block: int) -> tuple[list[int], list[int]]:
         """Return the keys of theta_0 and of D - 1, if D is not 1, for one block of indices."""
         names = self._bias, self._metric if self.sigma_D else self._bias
-        first, second = (_key(self.seed, name, block, device) for name in names)
+        first, second = (noise.key_words(self.seed, name, block) for name in names)
         return first, second
 
     @property
@@ -106,50 +110,90 @@ def _pull_advanced_(trios: Sequence[tuple[Tensor, ...]], rate: float) -> None:
     torch._foreach_add_(params, diff, alpha=-rate)
 
 
-def pull_recomputed_(p: Tensor, recipe: Recipe, rate: float) -> None:
-    """Pull one parameter in place, as `pull_stored_` does to the last bit, storing nothing.
+def pull_recomputed_(params: Sequence[Tensor], recipes: Sequence[Recipe], rate: float) -> None:
+    """Pull parameters in place, as `pull_stored_` does to the last bit, storing nothing.
 
     Parameters
     ----------
-    p : Tensor
-        A parameter, sharded or not. What does not lie in memory in the order of its indices
-        (``channels_last``) is copied, and back.
-    recipe : Recipe
-        What theta_0 and D are computed from.
+    params : sequence of Tensor
+        Parameters, sharded or not. What does not lie in memory in the order of its indices
+        (``channels_last``) is copied, a few parameters at a time, and back.
+    recipes : sequence of Recipe
+        What theta_0 and D of each are computed from.
     rate : float
         Learning rate times weight decay.
     """
-    here, start = local(p), first(p)
-    flat = here.reshape(-1)
-    if start is None:
-        _pull_by_pieces_(flat, recipe, rate, index(p).reshape(-1))
-    else:
-        _pull_run_(flat, recipe, rate, start)
-    if flat.data_ptr() != here.data_ptr():
+    for k in range(0, len(params), _TOGETHER):
+        _pull_few_(params[k : k + _TOGETHER], recipes[k : k + _TOGETHER], rate)
+
+
+def _pull_few_(params: Sequence[Tensor], recipes: Sequence[Recipe], rate: float) -> None:
+    runs: list[_Run] = []
+    copied: list[tuple[Tensor, Tensor]] = []
+    for p, recipe in zip(params, recipes, strict=True):
+        here, start = local(p), first(p)
+        flat = here.reshape(-1)
+        if start is None:
+            _pull_by_pieces_(flat, recipe, rate, index(p).reshape(-1))
+        else:
+            runs += _within_blocks(_Run(flat, recipe, start))
+        if flat.data_ptr() != here.data_ptr():
+            copied.append((here, flat))
+    _pull_runs_(runs, rate)
+    for here, flat in copied:
         here.copy_(flat.view_as(here))
 
 
-def _pull_run_(flat: Tensor, recipe: Recipe, rate: float, start: int) -> None:
-    """Pull elements that follow one another in the whole parameter, the first at index `start`."""
-    for piece, begin in _within_blocks(flat, start):
-        # One element would be compiled separately; from 0.5 on lerp computes from the other end.
-        plain = piece.numel() == 1 or rate >= 0.5
-        kernel = None if plain else _kernel(flat.device, flat.dtype, recipe.sigma_D > 0)
-        if kernel is None:
-            _pull_by_pieces_(piece, recipe, rate, begin)
-        else:
-            _launch(kernel, piece, recipe, rate, begin)
+class _Run(NamedTuple):
+    """Elements that follow one another in the whole parameter, the first at index `begin`."""
+
+    flat: Tensor
+    recipe: Recipe
+    begin: int
 
 
-def _within_blocks(flat: Tensor, start: int) -> Iterator[tuple[Tensor, int]]:
-    """Cut a run of elements where the key changes; yield each part with its first index."""
+def _within_blocks(run: _Run) -> Iterator[_Run]:
+    """Cut a run where the key changes."""
     done = 0
-    while done < flat.numel():
-        begin = start + done
+    while done < run.flat.numel():
+        begin = run.begin + done
         end = (begin >> noise.BLOCK_BITS) + 1 << noise.BLOCK_BITS
-        part = flat[done : done + end - begin]
-        yield part, begin
+        part = run.flat[done : done + end - begin]
+        yield _Run(part, run.recipe, begin)
         done += part.numel()
+
+
+def _pull_runs_(runs: Sequence[_Run], rate: float) -> None:
+    """Pull runs that have one key each, those of a kind by one call of the kernel."""
+    alike: dict[tuple[torch.device, torch.dtype, float], list[_Run]] = {}
+    for run in runs:
+        kind = run.flat.device, run.flat.dtype, run.recipe.sigma_D
+        # One element would be compiled separately; from 0.5 on lerp computes from the other end.
+        plain = run.flat.numel() == 1 or rate >= 0.5
+        if plain or _kernel(*kind[:2], run.recipe.sigma_D > 0) is None:
+            _pull_by_pieces_(run.flat, run.recipe, rate, run.begin)
+        else:
+            alike.setdefault(kind, []).append(run)
+    for (device, dtype, sigma_D), group in alike.items():
+        kernel = _kernel(device, dtype, sigma_D > 0)
+        assert kernel is not None
+        for few in _apart(group):
+            _launch(kernel, few, rate)
+
+
+def _apart(runs: Sequence[_Run]) -> Iterator[list[_Run]]:
+    """Yield a few runs at a time, none of which share memory: a compiled kernel writes to each."""
+    while runs:
+        few: dict[int, _Run] = {}
+        later = []
+        for run in runs:
+            memory = run.flat.untyped_storage().data_ptr()
+            if memory in few or len(few) == _TOGETHER:
+                later.append(run)
+            else:
+                few[memory] = run
+        yield list(few.values())
+        runs = later
 
 
 def _pull_by_pieces_(flat: Tensor, recipe: Recipe, rate: float, where: Tensor | int) -> None:
@@ -164,15 +208,17 @@ def _pull_by_pieces_(flat: Tensor, recipe: Recipe, rate: float, where: Tensor | 
         pull_stored_([piece], [recipe.bias(at, piece.dtype)], xi, rate)
 
 
-def _launch(kernel: Kernel, piece: Tensor, recipe: Recipe, rate: float, begin: int) -> None:
-    numbers = [
-        _number("begin", begin & (1 << noise.BLOCK_BITS) - 1, torch.int32),
-        _number("scale", recipe.scale, piece.dtype),
-        _number("sigma_D", recipe.sigma_D, _finest(piece.device)),
-        _number("rate", rate, piece.dtype),
-    ]
-    # Detached, since a view is compiled anew for every shape of what it is a view of.
-    kernel(piece.detach(), *recipe.keys(begin >> noise.BLOCK_BITS, piece.device), *numbers)
+def _launch(kernel: Kernel, runs: Sequence[_Run], rate: float) -> None:
+    """Pull a few runs of a device, type and sigma_D; what is missing to `_TOGETHER` is made up."""
+    (flat, recipe, _), missing = runs[0], _TOGETHER - len(runs)
+    whence = tuple((run.recipe, run.begin) for run in runs)
+    kernel(
+        # Detached, since a view is compiled anew for every shape of what it is a view of.
+        [*(run.flat.detach() for run in runs), *_spare(flat.device, flat.dtype)[:missing]],
+        *_table(whence, flat.device, flat.dtype),
+        _number("sigma_D", recipe.sigma_D, _finest(flat.device)),
+        _number("rate", rate, flat.dtype),
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -185,8 +231,27 @@ def _number(role: str, value: float, dtype: torch.dtype) -> Tensor:
 
 
 @lru_cache(maxsize=4096)
-def _key(seed: int, name: str, block: int, device: torch.device) -> Tensor:
-    return torch.tensor(noise.key_words(seed, name, block), dtype=torch.int32, device=device)
+def _table(
+    whence: tuple[tuple[Recipe, int], ...], device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return what the kernel needs to know of `_TOGETHER` runs.
+
+    Keys of theta_0 and of D - 1, shape (runs, 7), the first index within its block, and the scale,
+    shape (runs,).
+    """
+    at = [(recipe, *divmod(begin, 1 << noise.BLOCK_BITS)) for recipe, begin in whence]
+    at += at[:1] * (_TOGETHER - len(at))
+    keys = [[r.keys(block)[which] for r, block, _ in at] for which in range(2)]
+    words = [torch.tensor(key, dtype=torch.int32, device=device) for key in keys]
+    begins = torch.tensor([begin for *_, begin in at], dtype=torch.int32, device=device)
+    scales = torch.tensor([r.scale for r, *_ in at], dtype=dtype, device=device)
+    return words[0], words[1], begins, scales
+
+
+@lru_cache
+def _spare(device: torch.device, dtype: torch.dtype) -> list[Tensor]:
+    """Return tensors for the kernel to write to where there are too few parameters."""
+    return [torch.zeros(2, device=device, dtype=dtype) for _ in range(_TOGETHER)]
 
 
 @lru_cache
@@ -196,15 +261,20 @@ def _kernel(device: torch.device, dtype: torch.dtype, advanced: bool) -> Kernel 
         return None  # the many roundings of a narrow format are those of single operations
     kernel: Kernel = torch.compile(_advanced if advanced else _basic, fullgraph=True, dynamic=True)
     recipe = Recipe(0, "trial", 1.0, 0.5 if advanced else 0.0)
+    # Sizes that differ, or the kernel would be one for parameters of equal sizes.
+    sizes = [1000 + 7 * k for k in range(_TOGETHER)]
+    tried, right = ([torch.zeros(n, device=device, dtype=dtype) for n in sizes] for _ in range(2))
     # From zeros, at a rate that is a power of 2, the result is theta_0 to the last bit.
-    tried, right = torch.zeros(2, 1000, device=device, dtype=dtype)
-    _pull_by_pieces_(right, recipe, 0.25, 0)
+    for p in right:
+        _pull_by_pieces_(p, recipe, 0.25, 0)
     try:
         importlib.import_module("torch._inductor.inductor_prims")  # where `_fma` finds its word
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _launch(kernel, tried, recipe, 0.25, 0)
-        if not torch.allclose(tried, right, rtol=2 * torch.finfo(dtype).eps, atol=0):
+            _launch(kernel, [_Run(p, recipe, 0) for p in tried], 0.25)
+        near = 2 * torch.finfo(dtype).eps
+        pairs = zip(tried, right, strict=True)
+        if not all(torch.allclose(a, b, rtol=near, atol=0.0) for a, b in pairs):
             raise RuntimeError("the compiled kernel computes another theta_0")
     except Exception as error:  # compilers fail in many ways
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -219,17 +289,21 @@ def _kernel(device: torch.device, dtype: torch.dtype, advanced: bool) -> Kernel 
 
 
 def _basic(
-    p: Tensor, key: Tensor, _: Tensor, begin: Tensor, scale: Tensor, __: Tensor, rate: Tensor
-) -> None:
-    p.copy_(_fma(_theta_0(p, key, begin, scale) - p, rate, p))
+    params: list[Tensor], keys: Tensor, _: Tensor, begins: Tensor, scales: Tensor, __: Tensor,
+    rate: Tensor,
+) -> None:  # fmt: skip
+    for k, p in enumerate(params):
+        p.copy_(_fma(_theta_0(p, keys[k], begins[k], scales[k]) - p, rate, p))
 
 
 def _advanced(
-    p: Tensor, key: Tensor, other: Tensor, begin: Tensor, scale: Tensor, D: Tensor, rate: Tensor
-) -> None:
-    diff = p - _theta_0(p, key, begin, scale)
-    xi = (noise.uniform_of(_low(p, begin), other) * D).to(p.dtype)
-    p.copy_(_fma(_fma(diff, xi, diff), -rate, p))
+    params: list[Tensor], keys: Tensor, others: Tensor, begins: Tensor, scales: Tensor, D: Tensor,
+    rate: Tensor,
+) -> None:  # fmt: skip
+    for k, p in enumerate(params):
+        diff = p - _theta_0(p, keys[k], begins[k], scales[k])
+        xi = (noise.uniform_of(_low(p, begins[k]), others[k]) * D).to(p.dtype)
+        p.copy_(_fma(_fma(diff, xi, diff), -rate, p))
 
 
 def _theta_0(p: Tensor, key: Tensor, begin: Tensor, scale: Tensor) -> Tensor:

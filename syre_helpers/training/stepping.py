@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
@@ -149,11 +150,16 @@ class StackedStep:
     # ---- compiled ----------------------------------------------------------------------------
 
     def _first_compiled_step(self, step: int, batch: Batch, rule: Rule) -> None:
-        """Compile the step for batches of this kind and take it; or say why not, and do without."""
+        """Compile the step for batches of this kind and take it; or say why not, and do without.
+
+        It is taken both ways: a compiler that was wrong would go unnoticed otherwise.
+        """
         if draws(self._recording(batch)):
             self._choice.give_up("the model draws random numbers, a compiled one draws others")
             return self._plain_step(batch)
         inputs = self._inputs(step, batch, rule)
+        changing = [*self._params.values(), *self._state(rule)]
+        before = [t.clone() for t in changing]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the compiler, about itself
@@ -164,9 +170,15 @@ class StackedStep:
                 raise
             self._choice.give_up(f"{type(error).__name__}: {_first_line(error)}")
             return self._plain_step(batch)
+        after = [t.clone() for t in changing]
+        _put(changing, before)
+        self._plain_step(batch)  # which counts the step
+        n = len(self._params)
+        if not _alike(before[:n], after[:n], changing[:n]):
+            return self._choice.give_up("the compiled step is another one than the plain step")
+        _put(changing, after)
         self._compiled, self._kind = compiled, batch.kind
-        self._optimizer.zero_grad()  # of the plain first step; no other will fill them
-        return self._count()
+        return self._optimizer.zero_grad()  # no other step will fill the gradients
 
     def _compile(self, batch: Batch, rule: Rule, inputs: list[Tensor]) -> Compiled:
         done, key = self._programs.compiled, self._key(batch)
@@ -231,6 +243,24 @@ class StackedStep:
     @property
     def _rate(self) -> float:
         return float(self._optimizer.param_groups[0]["lr"])
+
+
+def _put(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for tensor, value in zip(tensors, values, strict=True):
+        tensor.copy_(value)
+
+
+def _alike(start: Sequence[Tensor], own: Sequence[Tensor], right: Sequence[Tensor]) -> bool:
+    """Return whether a step went where the right one did, by far more than rounding can differ.
+
+    Adaptive optimizers take steps of full size where a gradient is nothing but rounding.
+    """
+    moved = _distance(start, right)
+    return _distance(own, right) <= 0.3 * moved or not math.isfinite(moved)
+
+
+def _distance(these: Sequence[Tensor], those: Sequence[Tensor]) -> float:
+    return math.hypot(*(float((a - b).norm()) for a, b in zip(these, those, strict=True)))
 
 
 def _parts(pull: Pull) -> list[Mapping[str, Tensor]]:
