@@ -26,9 +26,12 @@ def plain(monkeypatch):
 @pytest.fixture
 def untried():
     """Let the compiler be tried anew."""
-    recompute._kernel.cache_clear()
+    made = recompute._kernel, recompute._table, recompute._spare
+    for cache in made:
+        cache.cache_clear()
     yield
-    recompute._kernel.cache_clear()
+    for cache in made:
+        cache.cache_clear()
 
 
 def drawn(*shape, dtype=torch.float32):
@@ -163,8 +166,12 @@ def test_a_sharded_parameter_gets_what_belongs_to_its_elements(plain, monkeypatc
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("together", [1, 3])
 @pytest.mark.parametrize("sigma_D", RECIPES)
-def test_the_compiled_kernel_is_the_stored_pull_to_the_last_bit(untried, sigma_D):
+def test_the_compiled_kernel_is_the_stored_pull_to_the_last_bit(
+    untried, monkeypatch, sigma_D, together
+):
+    monkeypatch.setattr(recompute, "_together", lambda device: together)
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         pytest.skip("no compiler here")
     recipe = RECIPES[sigma_D]
