@@ -166,12 +166,8 @@ def test_a_sharded_parameter_gets_what_belongs_to_its_elements(plain, monkeypatc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("together", [1, 3])
 @pytest.mark.parametrize("sigma_D", RECIPES)
-def test_the_compiled_kernel_is_the_stored_pull_to_the_last_bit(
-    untried, monkeypatch, sigma_D, together
-):
-    monkeypatch.setattr(recompute, "_together", lambda device: together)
+def test_the_compiled_kernel_is_the_stored_pull_to_the_last_bit(untried, sigma_D):
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         pytest.skip("no compiler here")
     recipe = RECIPES[sigma_D]

@@ -24,10 +24,9 @@ from .warning import SyreWarning
 Kernel = Callable[..., None]
 # Elements pulled at once on a CPU where a buffer is needed: it stays in the cache.
 _CACHED = 1 << 18
-# Parameters pulled by one call of a compiled kernel, where that is not a CPU. A call costs what
-# hundreds of thousands of elements do on a GPU. On a CPU it is soon repaid, and each parameter more
-# takes the compiler some five seconds.
-_TOGETHER = 8
+# Parameters pulled by one call of a compiled kernel. A call costs what tens of thousands of
+# elements do, and on a GPU more; but each parameter more takes the compiler some five seconds.
+_TOGETHER = 4
 
 
 @dataclass(frozen=True)
@@ -124,13 +123,8 @@ def pull_recomputed_(params: Sequence[Tensor], recipes: Sequence[Recipe], rate: 
     rate : float
         Learning rate times weight decay.
     """
-    few = _together(local(params[0]).device) if params else 1
-    for k in range(0, len(params), few):
-        _pull_few_(params[k : k + few], recipes[k : k + few], rate)
-
-
-def _together(device: torch.device) -> int:
-    return 1 if device.type == "cpu" else _TOGETHER
+    for k in range(0, len(params), _TOGETHER):
+        _pull_few_(params[k : k + _TOGETHER], recipes[k : k + _TOGETHER], rate)
 
 
 def _pull_few_(params: Sequence[Tensor], recipes: Sequence[Recipe], rate: float) -> None:
@@ -194,7 +188,7 @@ def _apart(runs: Sequence[_Run]) -> Iterator[list[_Run]]:
         later = []
         for run in runs:
             memory = run.flat.untyped_storage().data_ptr()
-            if memory in few or len(few) == _together(run.flat.device):
+            if memory in few or len(few) == _TOGETHER:
                 later.append(run)
             else:
                 few[memory] = run
@@ -217,7 +211,7 @@ def _pull_by_pieces_(flat: Tensor, recipe: Recipe, rate: float, where: Tensor | 
 def _launch(kernel: Kernel, runs: Sequence[_Run], rate: float) -> None:
     """Pull a few runs of a device, type and sigma_D; what the kernel takes beyond is made up."""
     flat, recipe, _ = runs[0]
-    missing = _together(flat.device) - len(runs)
+    missing = _TOGETHER - len(runs)
     whence = tuple((run.recipe, run.begin) for run in runs)
     kernel(
         # Detached, since a view is compiled anew for every shape of what it is a view of.
@@ -247,7 +241,7 @@ def _table(
     shape (runs,).
     """
     at = [(recipe, *divmod(begin, 1 << noise.BLOCK_BITS)) for recipe, begin in whence]
-    at += at[:1] * (_together(device) - len(at))
+    at += at[:1] * (_TOGETHER - len(at))
     keys = [[r.keys(block)[which] for r, block, _ in at] for which in range(2)]
     words = [torch.tensor(key, dtype=torch.int32, device=device) for key in keys]
     begins = torch.tensor([begin for *_, begin in at], dtype=torch.int32, device=device)
@@ -258,7 +252,7 @@ def _table(
 @lru_cache
 def _spare(device: torch.device, dtype: torch.dtype) -> list[Tensor]:
     """Return tensors for the kernel to write to where there are too few parameters."""
-    return [torch.zeros(2, device=device, dtype=dtype) for _ in range(_together(device) - 1)]
+    return [torch.zeros(2, device=device, dtype=dtype) for _ in range(_TOGETHER - 1)]
 
 
 @lru_cache
@@ -269,7 +263,7 @@ def _kernel(device: torch.device, dtype: torch.dtype, advanced: bool) -> Kernel 
     kernel: Kernel = torch.compile(_advanced if advanced else _basic, fullgraph=True, dynamic=True)
     recipe = Recipe(0, "trial", 1.0, 0.5 if advanced else 0.0)
     # Sizes that differ, or the kernel would be one for parameters of equal sizes.
-    sizes = [1000 + 7 * k for k in range(_together(device))]
+    sizes = [1000 + 7 * k for k in range(_TOGETHER)]
     tried, right = ([torch.zeros(n, device=device, dtype=dtype) for n in sizes] for _ in range(2))
     # From zeros, at a rate that is a power of 2, the result is theta_0 to the last bit.
     for p in right:
