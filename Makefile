@@ -3,6 +3,7 @@
 # Settings, given on the command line:
 #   ONLY=trap/permutation   one chapter (or several, with spaces), for execute, book and test
 #   JOBS=2                  how many chapters or tests run side by side, one thread each
+#   DEVICE=cuda             where bench measures; what it writes then goes to results/cuda
 #   FAST=1                  leave out the tests that are marked slow
 #   PYTHON=python3.12       the Python that the environment is made from
 #   VENV=.venv              where the environment lies
@@ -12,6 +13,7 @@ VENV ?= .venv
 JOBS ?= 2
 ONLY ?=
 FAST ?=
+DEVICE ?=
 PORT ?= 8000
 URL ?=
 
@@ -88,10 +90,11 @@ elsewhere: $(READY)  ## run the chapters as other processors would, which round 
 binder: $(READY)  ## look at what Binder would build, and that it is for a CPU alone (no Docker needed)
 	@$(BIN)/python $(TOOLS)/binder.py
 
-bench: $(READY)  ## run the programs in benchmarks/, each prints a table
+bench: $(READY)  ## run the programs in benchmarks/, each prints a table (DEVICE=cuda on a GPU)
 	@set -e; for program in benchmarks/*.py; do \
-		[ -e "$$program" ] || { echo "No benchmarks yet."; break; }; \
-		echo "== $$program"; $(BIN)/python "$$program"; \
+		if [ -n "$(DEVICE)" ] && ! grep -q '"--device"' "$$program"; then continue; fi; \
+		echo "== $$program"; \
+		$(BIN)/python "$$program" $(if $(DEVICE),--device $(DEVICE) --out results/$(DEVICE)); \
 	done
 
 ledger: $(READY)  ## write the page that sets the paper against this book, from results/

@@ -130,3 +130,42 @@ def test_the_page_shows_the_recorded_whole_steps(program):
             if r["form"] == form
         ]
         assert f"| {form} |" + "".join(cells) in text
+
+
+# ---- the book --------------------------------------------------------------------------------
+
+
+def test_the_book_is_built_in_a_copy_and_changed_there(program, monkeypatch, tmp_path):
+    book_build = program("book_build")
+    built = []
+
+    def build(place, settings):
+        """Leave behind what an execution does, and note what is in the changed chapter."""
+        record = place / "_build" / "executed" / "trap" / "reflections.json"
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps({"seconds": 12.34, "peak_mb": 456.7}))
+        cells = nbformat.read(place / "book" / "trap" / "reflections.ipynb", as_version=4).cells
+        kinds = ("markdown", "code")
+        built.append([[c.source for c in cells if c.cell_type == kind][-1] for kind in kinds])
+        assert (place / "syre_helpers" / "__init__.py").exists()
+        assert not (place / ".git").exists()
+        return 10.0 * len(built)
+
+    monkeypatch.setattr(book_build, "build", build)
+    original = (chapters.BOOK / "trap" / "reflections.ipynb").read_bytes()
+    rows = book_build.measure(book_build.QUICK)
+    assert (chapters.BOOK / "trap" / "reflections.ipynb").read_bytes() == original
+    assert [r.seconds for r in rows if r.what == "build"] == [10, 20, 30, 40]
+    assert rows[-1] == book_build.Row("chapter", "trap/reflections", 12.3, 457)
+    assert built[0] == built[1]
+    assert [built[1][0] != built[2][0], built[1][1] != built[2][1]] == [True, False]
+    assert [built[2][0] != built[3][0], built[2][1] != built[3][1]] == [False, True]
+    assert "slowest of 1 chapters, trap/reflections | 12 |" in book_build.table(rows)
+
+
+def test_a_book_that_cannot_be_built_is_said_to_be(program, tmp_path):
+    book_build = program("book_build")
+    (tmp_path / "book" / "_tools").mkdir(parents=True)
+    (tmp_path / "book" / "_tools" / "build.py").write_text("raise SystemExit('no chapter')")
+    with pytest.raises(SystemExit, match=r"(?s)the book was not built.*no chapter"):
+        book_build.build(tmp_path, book_build.QUICK)
