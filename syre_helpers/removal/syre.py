@@ -261,12 +261,12 @@ class Syre:
         ``torch.amp.GradScaler`` skips. Parameters without a gradient are left alone, as the
         optimizers do.
 
-        With ``store=False`` one kernel, compiled by ``torch.compile`` in the first step (some
-        seconds, kept on disk), computes :math:`\theta_0` and pulls. Without a compiler, and for
-        parameters of 16 bits (to a rounding then), plain operations on pieces of 65,536 elements do
-        it, several times slower. A parameter that lies in memory in another order
-        (``channels_last``) is copied for the pull, one at a time. Every parameter is a call of its
-        own, about a tenth of a millisecond on a CPU, so that small networks pay most.
+        With ``store=False`` one kernel, compiled by ``torch.compile`` in the first step (up to a
+        minute, some seconds where it is on disk already), computes :math:`\theta_0` and pulls.
+        Without a compiler, and for parameters of 16 bits (to a rounding then), plain operations on
+        pieces of 65,536 elements do it, several times slower. A parameter that lies in memory in
+        another order (``channels_last``) is copied for the pull. Four parameters are pulled by one
+        call, which takes about a tenth of a millisecond on a CPU, so that small networks pay most.
         """
         named = named_parameters(model)
         self._learn_scales(named)
