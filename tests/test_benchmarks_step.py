@@ -169,3 +169,17 @@ def test_a_book_that_cannot_be_built_is_said_to_be(program, tmp_path):
     (tmp_path / "book" / "_tools" / "build.py").write_text("raise SystemExit('no chapter')")
     with pytest.raises(SystemExit, match=r"(?s)the book was not built.*no chapter"):
         book_build.build(tmp_path, book_build.QUICK)
+
+
+def test_the_page_shows_the_recorded_builds(program):
+    book_build = program("book_build")
+    with (chapters.ROOT / "results" / "book_build.csv").open(newline="") as file:
+        rows = [
+            book_build.Row(r["what"], r["name"], float(r["seconds"]), None)
+            for r in csv.DictReader(file)
+        ]
+    source = json.loads((chapters.ROOT / "results" / "book_build.json").read_text())
+    text = (chapters.BOOK / "reference" / "timings.md").read_text()
+    assert book_build.table(rows) in text
+    assert source["date"] in text
+    assert source["machine"]["cpu"] in text
