@@ -169,6 +169,7 @@ class StackedStep:
             if out_of_memory(error):
                 raise
             self._choice.give_up(f"{type(error).__name__}: {_first_line(error)}")
+            _put(changing, before)  # it may have failed half-way
             return self._plain_step(batch)
         after = [t.clone() for t in changing]
         _put(changing, before)
