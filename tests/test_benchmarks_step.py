@@ -93,9 +93,9 @@ def test_whole_steps_that_store_nothing(program, tmp_path):
         stored = memory[name, "attach"]
         assert stored > 0.01
         assert memory[name, "attach + D"] == pytest.approx(2 * stored, rel=0.05)
-        # A few bytes for each array, not for each of its elements.
-        assert abs(memory[name, "attach, computed"]) < 0.05 * stored
-        assert abs(memory[name, "attach + D, computed"]) < 0.05 * stored
+        # Some bytes for each array, not for each of its elements; arrays are tiny here.
+        assert abs(memory[name, "attach, computed"]) < 0.1 * stored
+        assert abs(memory[name, "attach + D, computed"]) < 0.1 * stored
 
 
 def test_start_up_compares_within_a_round(program, monkeypatch, tmp_path):

@@ -237,16 +237,17 @@ def _table(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return what the kernel needs to know of the runs that it takes.
 
-    Keys of theta_0 and of D - 1, shape (runs, 7), the first index within its block, and the scale,
-    shape (runs,).
+    Keys of theta_0 and of D - 1 (the same once more if D is 1), shape (runs, 7), the first index
+    within its block, and the scale, shape (runs,).
     """
     at = [(recipe, *divmod(begin, 1 << noise.BLOCK_BITS)) for recipe, begin in whence]
     at += at[:1] * (_TOGETHER - len(at))
-    keys = [[r.keys(block)[which] for r, block, _ in at] for which in range(2)]
-    words = [torch.tensor(key, dtype=torch.int32, device=device) for key in keys]
+    bias, metric = zip(*(r.keys(block) for r, block, _ in at), strict=True)
+    keys = torch.tensor(bias, dtype=torch.int32, device=device)
+    others = keys if metric == bias else torch.tensor(metric, dtype=torch.int32, device=device)
     begins = torch.tensor([begin for *_, begin in at], dtype=torch.int32, device=device)
     scales = torch.tensor([r.scale for r, *_ in at], dtype=dtype, device=device)
-    return words[0], words[1], begins, scales
+    return keys, others, begins, scales
 
 
 @lru_cache
