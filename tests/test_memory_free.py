@@ -175,7 +175,7 @@ def test_the_compiled_kernel_is_the_stored_pull_to_the_last_bit(untried, sigma_D
     compilations = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     for rate in (0.01, 0.3):
         all_pulled(unlike_any([2, 3, 15, 16, 17, 31, 1000, 1000, 1000, 70_001]), recipe, rate)
-    # Views of one array, which a kernel may not write to side by side.
+    # Views of one array, as where parameters lie in one buffer.
     all_pulled(list(drawn(3, 50).unbind()), recipe, 0.1)
     for start in (5, 2**31 - 40, 2**33):
         p = drawn(100)

@@ -177,23 +177,8 @@ def _pull_runs_(runs: Sequence[_Run], rate: float) -> None:
     for (device, dtype, sigma_D), group in alike.items():
         kernel = _kernel(device, dtype, sigma_D > 0)
         assert kernel is not None
-        for few in _apart(group):
-            _launch(kernel, few, rate)
-
-
-def _apart(runs: Sequence[_Run]) -> Iterator[list[_Run]]:
-    """Yield a few runs at a time, none of which share memory: a compiled kernel writes to each."""
-    while runs:
-        few: dict[int, _Run] = {}
-        later = []
-        for run in runs:
-            memory = run.flat.untyped_storage().data_ptr()
-            if memory in few or len(few) == _TOGETHER:
-                later.append(run)
-            else:
-                few[memory] = run
-        yield list(few.values())
-        runs = later
+        for k in range(0, len(group), _TOGETHER):
+            _launch(kernel, group[k : k + _TOGETHER], rate)
 
 
 def _pull_by_pieces_(flat: Tensor, recipe: Recipe, rate: float, where: Tensor | int) -> None:
