@@ -1,20 +1,23 @@
 """Arms: ways to train that an experiment compares. The remedy, its rivals, and the controls.
 
-Every arm is an affine pull (`Pull`) together with what happens before the first step, between
-steps, and after the last one.
+An arm is data: a frozen dataclass whose fields are columns of every table. Each arm is an affine
+pull (`Pull`), together with what happens before the first step, between steps, and after the last
+one. Two arms are the same if their fields are.
 """
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from .._checks import nonnegative, share, whole
+from .._checks import nonnegative, positive_int, share
+from .._random import generator
 from . import noise
 from .names import canonical_name, fan_ins
 from .pull import Pull
@@ -22,97 +25,207 @@ from .syre import Syre
 from .warning import SyreWarning
 
 Params = Mapping[str, Tensor]
-InitialMap = Callable[[Params, int], Params]
-PullAt = Callable[[Params, int, int], Pull]
-Event = Callable[[Params, int, int], Params]
-
-
-def _no_pull(params: Params, seed: int, step: int) -> Pull:
-    return Pull()
+Map = Callable[[Params], Params]
+Start = Callable[[Params, int], Params]
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train.
+    """One way to train; the base of all others, which say in what they differ from this one.
 
     Parameters
     ----------
-    name : str
-        What tables and figures call it.
-    pull : callable
-        ``pull(params, seed, step)`` returns the `Pull`; `params` are the initial parameters as the
-        model was made. Default: no pull.
-    start : callable, optional
-        ``start(params, seed)`` returns the parameters to start from.
-    refresh : int
-        The pull is asked for again every `refresh` steps. Default 0: only before the first.
-    event : callable, optional
-        ``event(params, seed, step)`` returns changed parameters; called after step numbers
-        divisible by `every`.
-    every : int
-        See `event`. Default 0: never.
-    finish : callable, optional
-        ``finish(params, seed)`` returns the parameters that the last measurement sees.
+    variant : str
+        Words that tell the arm from others of the same settings, such as "generic start". Default:
+        none.
     """
 
-    name: str
-    pull: PullAt = _no_pull
-    start: InitialMap | None = None
-    refresh: int = 0
-    event: Event | None = None
-    every: int = 0
-    finish: InitialMap | None = None
+    method: ClassVar[str] = "vanilla"
+    """The name of the method: a colour in figures and a column of tables."""
 
-    def renamed(self, name: str) -> Arm:
-        """Return the same arm under another name, such as "syre 0.1"."""
-        return replace(self, name=name)
+    variant: str = field(default="", kw_only=True)
+
+    @property
+    def label(self) -> str:
+        """The words that tables and figures show: method, strength and variant."""
+        return ", ".join(word for word in (self._strength(), self.variant) if word)
+
+    def settings(self) -> dict[str, Any]:
+        """Return method and fields by name, as columns of a table.
+
+        Returns
+        -------
+        dict of str to object
+            Numbers and words. Fields that hold a function are left out.
+        """
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        plain = {name: value for name, value in fields.items() if not callable(value)}
+        return {"method": self.method} | plain
+
+    @property
+    def pull_every(self) -> int:
+        """How many steps a pull lasts before `pull` is asked again; 0 is for ever."""
+        return 0
+
+    @property
+    def event_every(self) -> int:
+        """How many steps lie between two calls of `event`; 0 is never."""
+        return 0
+
+    def pull(self, params: Params, seed: int, step: int = 0) -> Pull:
+        """Return the pull of a run.
+
+        Parameters
+        ----------
+        params : mapping of str to Tensor
+            The initial parameters, as the model was made.
+        seed : int
+            The seed of the run.
+        step : int
+            The step from which on the pull holds. Default 0.
+
+        Returns
+        -------
+        Pull
+            The affine pull on parameters of these names.
+        """
+        return Pull()
+
+    def start(self, params: Params, seed: int) -> Params:
+        """Return the parameters to start from, given those that the model was made with."""
+        return params
+
+    def event(self, params: Params, seed: int, step: int) -> Params:
+        """Return the parameters after what happens every `event_every` steps."""
+        return params
+
+    def finish(self, params: Params, seed: int) -> Params:
+        """Return the parameters that the last measurement sees."""
+        return params
+
+    def _strength(self) -> str:
+        """Return the method, with its strength where that tells arms apart."""
+        return self.method
 
 
-def vanilla() -> Arm:
-    """Return the arm without any decay or bias.
+@dataclass(frozen=True)
+class vanilla(Arm):
+    """Training without any decay or bias."""
 
-    "Shift only" (train on ``l(theta + theta_0)`` without decay) is this arm too, step by step, once
-    the effective parameters are what is started and measured.
+
+@dataclass(frozen=True)
+class shift_only(Arm):
+    """Training on ``l(theta + theta_0)`` without decay: a control, step by step equal to vanilla.
+
+    The effective parameters ``theta + theta_0`` are what is started and measured.
+
+    Parameters
+    ----------
+    sigma_ratio : float
+        Size of ``theta_0``, which changes nothing. Default 0.01.
     """
-    return Arm("vanilla")
+
+    method = "shift only"
+    sigma_ratio: float = 0.01
+
+    def __post_init__(self) -> None:
+        nonnegative("sigma_ratio", self.sigma_ratio)
 
 
-def plain_decay(weight_decay: float) -> Arm:
-    """Return weight decay centred at 0; `weight_decay` as PyTorch's."""
-    decay = nonnegative("weight_decay", weight_decay)
-    return Arm("plain decay", pull=lambda params, seed, step: Pull(decay))
+@dataclass(frozen=True)
+class plain_decay(Arm):
+    """Weight decay centred at 0.
 
-
-def syre(
-    weight_decay: float,
-    sigma_ratio: float | None = None,
-    *,
-    sigma_0: float | None = None,
-    sigma_D: float = 0.0,
-) -> Arm:
-    """Return the remedy; each run's ``theta_0`` is drawn from the run's own seed.
-
-    The arguments are those of `Syre`. The name is "syre", or "syre + D" when ``sigma_D > 0``.
+    Parameters
+    ----------
+    weight_decay : float
+        As PyTorch's, which is twice the paper's gamma.
     """
-    Syre(weight_decay, sigma_ratio, sigma_0, sigma_D)  # bad settings raise here, not in mid-run
 
-    def pull(params: Params, seed: int, step: int) -> Pull:
+    method = "plain decay"
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        nonnegative("weight_decay", self.weight_decay)
+
+    def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
+        return Pull(self.weight_decay)
+
+
+@dataclass(frozen=True)
+class syre(Arm):
+    """The remedy; the ``theta_0`` of each run is drawn from the seed of that run.
+
+    Parameters
+    ----------
+    weight_decay, sigma_ratio, sigma_0, sigma_D
+        As those of `Syre`. The method is "syre", or "syre + D" when ``sigma_D > 0``.
+    """
+
+    weight_decay: float
+    sigma_ratio: float | None = None
+    sigma_0: float | None = field(default=None, kw_only=True)
+    sigma_D: float = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        # Bad settings raise here and not in mid-run; the default of sigma_ratio becomes a number.
+        remedy = Syre(self.weight_decay, self.sigma_ratio, self.sigma_0, self.sigma_D)
+        object.__setattr__(self, "sigma_ratio", remedy.sigma_ratio)
+
+    @property
+    def method(self) -> str:  # type: ignore[override]
+        """The name of the method."""
+        return "syre + D" if self.sigma_D else "syre"
+
+    def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyreWarning)  # said once, above
-            return Syre(weight_decay, sigma_ratio, sigma_0, sigma_D, seed=seed).pull(params)
+            warnings.simplefilter("ignore", SyreWarning)  # said once, when the arm was made
+            remedy = Syre(
+                self.weight_decay,
+                self.sigma_ratio if self.sigma_0 is None else None,
+                self.sigma_0,
+                self.sigma_D,
+                seed=seed,
+            )
+        return remedy.pull(params)
 
-    return Arm("syre + D" if sigma_D else "syre", pull=pull)
+    def _strength(self) -> str:
+        if self.sigma_0 is None:
+            return f"{self.method} {self.sigma_ratio:g}"
+        return f"{self.method}, sigma_0 = {self.sigma_0:g}"
 
 
-def metric_only(weight_decay: float, sigma_D: float) -> Arm:
-    """Return decay centred at 0 with unequal strengths: the ``D`` of syre without its bias."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyreWarning)  # a D that is not small is the point here
-        return replace(syre(weight_decay, sigma_0=0.0, sigma_D=sigma_D), name="D only")
+@dataclass(frozen=True)
+class metric_only(Arm):
+    """Decay centred at 0 with unequal strengths: the ``D`` of syre without its bias.
+
+    Parameters
+    ----------
+    weight_decay : float
+        As PyTorch's.
+    sigma_D : float
+        Half-width of the uniform entries of ``D`` around 1, below 1.
+    """
+
+    method = "D only"
+    weight_decay: float
+    sigma_D: float
+
+    def __post_init__(self) -> None:
+        self._remedy(0)
+
+    def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
+        return self._remedy(seed).pull(params)
+
+    def _remedy(self, seed: int) -> Syre:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyreWarning)  # a D that is not small is the point here
+            return Syre(self.weight_decay, sigma_0=0.0, sigma_D=self.sigma_D, seed=seed)
 
 
-def weight_fix(fraction: float, weight_decay: float = 0.0, *, scale: float = 1.0) -> Arm:
-    """Return W-fix: freeze a random share of the weights at random values (Lim et al., 2024).
+@dataclass(frozen=True)
+class weight_fix(Arm):
+    """W-fix: a random share of the weights is frozen at random values.
 
     Parameters
     ----------
@@ -122,33 +235,66 @@ def weight_fix(fraction: float, weight_decay: float = 0.0, *, scale: float = 1.0
         Plain decay on the rest. Default 0.
     scale : float
         Standard deviation of the frozen values in units of ``1 / sqrt(fan_in)``. Default 1.
+
+    References
+    ----------
+    Lim et al., "The Empirical Impact of Neural Parameter Symmetries, or Lack Thereof", NeurIPS
+    2024, where the method is called W-Asymmetric.
     """
-    frozen_share = share("fraction", fraction)
-    decay = nonnegative("weight_decay", weight_decay)
-    spread = nonnegative("scale", scale)
 
-    def frozen(name: str, p: Tensor, seed: int) -> Tensor:
-        unit = noise.uniform(seed, f"w-fix mask|{canonical_name(name)}", _index(p))
-        return (unit < 2 * frozen_share - 1).reshape(p.shape)
+    method = "W-fix"
+    fraction: float
+    weight_decay: float = 0.0
+    scale: float = field(default=1.0, kw_only=True)
 
-    def start(params: Params, seed: int) -> Params:
-        values = _gaussian(params, seed, "w-fix value", spread)
-        return {n: torch.where(frozen(n, p, seed), values[n], p) for n, p in params.items()}
+    def __post_init__(self) -> None:
+        share("fraction", self.fraction)
+        nonnegative("weight_decay", self.weight_decay)
+        nonnegative("scale", self.scale)
 
-    def pull(params: Params, seed: int, step: int) -> Pull:
-        return Pull(decay, mask={n: (~frozen(n, p, seed)).to(p) for n, p in params.items()})
+    def start(self, params: Params, seed: int) -> Params:  # noqa: D102
+        values = gaussian(params, seed, "w-fix value", self.scale)
+        return {n: torch.where(self._frozen(n, p, seed), values[n], p) for n, p in params.items()}
 
-    return Arm("W-fix", pull=pull, start=start)
+    def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
+        mask = {n: (~self._frozen(n, p, seed)).to(p) for n, p in params.items()}
+        return Pull(self.weight_decay, mask=mask)
+
+    def _frozen(self, name: str, p: Tensor, seed: int) -> Tensor:
+        index = torch.arange(p.numel(), device=p.device)
+        unit = noise.uniform(seed, f"w-fix mask|{canonical_name(name)}", index)
+        return (unit < 2 * self.fraction - 1).reshape(p.shape)
+
+    def _strength(self) -> str:
+        return f"{self.method} {100 * self.fraction:g}%"
 
 
-def pull_to_start(weight_decay: float) -> Arm:
-    """Return decay centred at the initial parameters (regenerative regularisation)."""
-    decay = nonnegative("weight_decay", weight_decay)
-    return Arm("pull to start", pull=lambda params, seed, step: Pull(decay, centre=dict(params)))
+@dataclass(frozen=True)
+class pull_to_start(plain_decay):
+    """Decay centred at the initial parameters (regenerative regularisation, L2 Init).
+
+    Parameters
+    ----------
+    weight_decay : float
+        As PyTorch's.
+    scale : float
+        The centre is the initial parameters times this factor. Default 1.
+    """
+
+    method = "pull to start"
+    scale: float = field(default=1.0, kw_only=True)
+
+    def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
+        centre = dict(params) if self.scale == 1 else {n: self.scale * p for n, p in params.items()}
+        return Pull(self.weight_decay, centre=centre)
+
+    def _strength(self) -> str:
+        return self.method if self.scale == 1 else f"{self.method} x{self.scale:g}"
 
 
-def shrink_and_perturb(shrink: float, perturb: float, every: int, weight_decay: float = 0.0) -> Arm:
-    """Return shrink and perturb: now and then multiply by ``1 - shrink`` and add fresh noise.
+@dataclass(frozen=True)
+class shrink_and_perturb(Arm):
+    """Now and then the parameters are multiplied by ``1 - shrink``, and fresh noise is added.
 
     Parameters
     ----------
@@ -161,44 +307,103 @@ def shrink_and_perturb(shrink: float, perturb: float, every: int, weight_decay: 
     weight_decay : float
         Plain decay at all steps. Default 0.
     """
-    factor = 1 - share("shrink", shrink)
-    spread = nonnegative("perturb", perturb)
-    if whole("every", every) < 1:
-        raise ValueError(f"every={every} must be at least 1 step")
 
-    def event(params: Params, seed: int, step: int) -> Params:
-        fresh = _gaussian(params, seed, f"shrink and perturb {step}", spread)
-        return {name: factor * p + fresh[name] for name, p in params.items()}
+    method = "shrink and perturb"
+    shrink: float
+    perturb: float
+    every: int
+    weight_decay: float = 0.0
 
-    return replace(plain_decay(weight_decay), name="shrink and perturb", event=event, every=every)
+    def __post_init__(self) -> None:
+        share("shrink", self.shrink)
+        nonnegative("perturb", self.perturb)
+        positive_int("every", self.every)
+        nonnegative("weight_decay", self.weight_decay)
+
+    @property
+    def event_every(self) -> int:
+        """How many steps lie between two events."""
+        return self.every
+
+    def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
+        return Pull(self.weight_decay)
+
+    def event(self, params: Params, seed: int, step: int) -> Params:  # noqa: D102
+        fresh = gaussian(params, seed, f"shrink and perturb {step}", self.perturb)
+        return {name: (1 - self.shrink) * p + fresh[name] for name, p in params.items()}
 
 
-def perturbed_once(weight_decay: float, sigma_ratio: float = 0.01) -> Arm:
-    """Return plain decay from a start to which noise of syre's size is added once: a control."""
-    spread = nonnegative("sigma_ratio", sigma_ratio)
+@dataclass(frozen=True)
+class _Control(plain_decay):
+    """What has a bias of the size of syre's, in another role."""
 
-    def start(params: Params, seed: int) -> Params:
-        fresh = _gaussian(params, seed, "perturbed once", spread)
+    sigma_ratio: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        nonnegative("sigma_ratio", self.sigma_ratio)
+
+    def _strength(self) -> str:
+        return f"{self.method} {self.sigma_ratio:g}"
+
+    def _bias(self, params: Params, seed: int) -> Params:
+        """Return the ``theta_0`` of syre at this size."""
+        return Syre(self.weight_decay, self.sigma_ratio, seed=seed).pull(params).centre
+
+
+@dataclass(frozen=True)
+class perturbed_once(_Control):
+    """Plain decay from a start to which noise of the size of syre's bias is added: a control.
+
+    Parameters
+    ----------
+    weight_decay : float
+        As PyTorch's.
+    sigma_ratio : float
+        Size of the noise in units of ``1 / sqrt(fan_in)``. Default 0.01.
+    """
+
+    method = "perturbed once"
+
+    def start(self, params: Params, seed: int) -> Params:  # noqa: D102
+        fresh = gaussian(params, seed, "perturbed once", self.sigma_ratio)
         return {name: p + fresh[name] for name, p in params.items()}
 
-    return replace(plain_decay(weight_decay), name="perturbed once", start=start)
+
+@dataclass(frozen=True)
+class resampled_bias(_Control):
+    """Decay towards a bias of the size of syre's that is drawn anew again and again: a control.
+
+    Parameters
+    ----------
+    weight_decay : float
+        As PyTorch's.
+    sigma_ratio : float
+        Size of the bias in units of ``1 / sqrt(fan_in)``. Default 0.01.
+    every : int
+        Steps that a bias lasts, at least 1. Default 1.
+    """
+
+    method = "resampled bias"
+    every: int = field(default=1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive_int("every", self.every)
+
+    @property
+    def pull_every(self) -> int:
+        """How many steps a bias lasts."""
+        return self.every
+
+    def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
+        centre = gaussian(params, seed, f"resampled {step}", self.sigma_ratio)
+        return Pull(self.weight_decay, centre=centre)
 
 
-def resampled_bias(weight_decay: float, sigma_ratio: float = 0.01, *, every: int = 1) -> Arm:
-    """Return a pull to a bias of syre's size that is drawn anew every `every` steps: a control."""
-    decay = nonnegative("weight_decay", weight_decay)
-    spread = nonnegative("sigma_ratio", sigma_ratio)
-
-    def pull(params: Params, seed: int, step: int) -> Pull:
-        return Pull(decay, centre=_gaussian(params, seed, f"resampled {step}", spread))
-
-    return Arm("resampled bias", pull=pull, refresh=every)
-
-
-def symmetric_bias(
-    weight_decay: float, symmetrise: Callable[[Params], Params], sigma_ratio: float = 0.01
-) -> Arm:
-    """Return a pull to a bias of the same norm as syre's that respects the symmetry: a control.
+@dataclass(frozen=True)
+class symmetric_bias(Arm):
+    """Decay towards a bias of the norm of syre's that respects the symmetry: a control.
 
     Parameters
     ----------
@@ -207,49 +412,150 @@ def symmetric_bias(
     symmetrise : callable
         Maps parameters to a symmetric state, such as ``reflection.nearest``.
     sigma_ratio : float
-        Size of the bias before it is made symmetric, and of its norm afterwards.
+        Size of the bias before it is made symmetric, and of its norm afterwards. Default 0.01.
     """
-    decay = nonnegative("weight_decay", weight_decay)
-    spread = nonnegative("sigma_ratio", sigma_ratio)
 
-    def pull(params: Params, seed: int, step: int) -> Pull:
-        bias = Syre(decay, spread, seed=seed).pull(params).centre
-        symmetric = symmetrise(bias)
+    method = "symmetric bias"
+    weight_decay: float
+    symmetrise: Map
+    sigma_ratio: float = 0.01
+
+    def __post_init__(self) -> None:
+        Syre(self.weight_decay, self.sigma_ratio)
+
+    def _strength(self) -> str:
+        return f"{self.method} {self.sigma_ratio:g}"
+
+    def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
+        bias = Syre(self.weight_decay, self.sigma_ratio, seed=seed).pull(params).centre
+        symmetric = self.symmetrise(bias)
         ratio = _norm(bias) / _norm(symmetric).clamp_min(torch.finfo(torch.float64).tiny)
-        return Pull(decay, centre={n: ratio.to(p) * p for n, p in symmetric.items()})
+        centre = {n: ratio.to(p) * p for n, p in symmetric.items()}
+        return Pull(self.weight_decay, centre=centre)
 
-    return Arm("symmetric bias", pull=pull)
 
+@dataclass(frozen=True)
+class bias_added_after(_Control):
+    """Plain decay, with syre's bias added to the trained parameters: a control of ranks.
 
-def bias_added_after(weight_decay: float, sigma_ratio: float = 0.01) -> Arm:
-    """Return plain decay with syre's bias added to the trained parameters: a control of ranks."""
-    spread = nonnegative("sigma_ratio", sigma_ratio)
+    Parameters
+    ----------
+    weight_decay : float
+        As PyTorch's.
+    sigma_ratio : float
+        Size of the bias in units of ``1 / sqrt(fan_in)``. Default 0.01.
+    """
 
-    def finish(params: Params, seed: int) -> Params:
-        bias = Syre(weight_decay, spread, seed=seed).pull(params).centre
+    method = "bias added after"
+
+    def finish(self, params: Params, seed: int) -> Params:  # noqa: D102
+        bias = self._bias(params, seed)
         return {name: p + bias[name] for name, p in params.items()}
 
-    return replace(plain_decay(weight_decay), name="bias added after", finish=finish)
+
+@dataclass(frozen=True)
+class Wrapped(Arm):
+    """An arm that changes another one; it does all that it does not change as that one does.
+
+    Parameters
+    ----------
+    arm : Arm
+        The arm that is changed.
+    """
+
+    arm: Arm
+
+    @property
+    def method(self) -> str:  # type: ignore[override]
+        """The method of the arm that is changed."""
+        return self.arm.method
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of the arm that is changed, with those of the change.
+
+        Returns
+        -------
+        dict of str to object
+            As `Arm.settings`; ``variant`` holds the variants of both.
+        """
+        own = {name: value for name, value in super().settings().items() if name != "arm"}
+        variant = ", ".join(word for word in (self.arm.variant, self.variant) if word)
+        return self.arm.settings() | own | {"variant": variant}
+
+    @property
+    def pull_every(self) -> int:
+        """As the arm that is changed."""
+        return self.arm.pull_every
+
+    @property
+    def event_every(self) -> int:
+        """As the arm that is changed."""
+        return self.arm.event_every
+
+    def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
+        return self.arm.pull(params, seed, step)
+
+    def start(self, params: Params, seed: int) -> Params:  # noqa: D102
+        return self.arm.start(params, seed)
+
+    def event(self, params: Params, seed: int, step: int) -> Params:  # noqa: D102
+        return self.arm.event(params, seed, step)
+
+    def finish(self, params: Params, seed: int) -> Params:  # noqa: D102
+        return self.arm.finish(params, seed)
+
+    def _strength(self) -> str:
+        return self.arm.label
 
 
-def _gaussian(params: Params, seed: int, purpose: str, ratio: float) -> dict[str, Tensor]:
-    """Draw noise of standard deviation ``ratio / sqrt(fan_in)`` for every parameter.
+@dataclass(frozen=True)
+class starting_from(Wrapped):
+    """An arm that starts elsewhere than where the model was made.
+
+    Parameters
+    ----------
+    arm : Arm
+        How to train.
+    origin : callable
+        ``origin(params, seed)`` returns the parameters from which the arm starts, given those that
+        the model was made with.
+    """
+
+    origin: Start
+
+    def start(self, params: Params, seed: int) -> Params:  # noqa: D102
+        return self.arm.start(self.origin(params, seed), seed)
+
+
+def gaussian(params: Params, seed: int, purpose: str, ratio: float) -> dict[str, Tensor]:
+    """Return noise of standard deviation ``ratio / sqrt(fan_in)`` for every parameter.
 
     Rivals and controls need no values that are independent of the order of parameters, so an
-    ordinary generator does; it is on the CPU so that all devices see the same numbers.
+    ordinary generator does.
+
+    Parameters
+    ----------
+    params : mapping of str to Tensor
+        All parameters of a model.
+    seed : int
+        The seed of the run.
+    purpose : str
+        What the noise is for.
+    ratio : float
+        Standard deviation in units of ``1 / sqrt(fan_in)``.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Like `params`.
     """
-    digest = hashlib.sha256(f"{seed}|{purpose}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    draw = generator(seed, purpose)
     scales = fan_ins({canonical_name(name): p.shape for name, p in params.items()})
     return {
-        name: torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
+        name: torch.randn(p.shape, generator=draw, dtype=torch.float64).to(p)
         * (ratio / max(scales[canonical_name(name)], 1) ** 0.5)
         for name, p in params.items()
     }
-
-
-def _index(p: Tensor) -> Tensor:
-    return torch.arange(p.numel(), device=p.device)
 
 
 def _norm(params: Params) -> Tensor:
