@@ -1,15 +1,22 @@
 """The exercises of the chapter "When do continuous symmetries need D?"."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
 from ._declare import Function, Mistake, Number, normal
 
 
-def _svd(U_0: Tensor, V_0: Tensor, full_matrices: bool = True) -> Tensor:
-    return torch.linalg.svd(torch.cat([U_0, V_0.T]), full_matrices=full_matrices)[2]
+def _directions(*parts: Tensor, full_matrices: bool = True) -> Tensor:
+    """Return the right singular vectors of matrices below each other, as rows."""
+    return torch.linalg.svd(torch.cat(parts), full_matrices=full_matrices)[2]
+
+
+def _last(*parts: Tensor, full_matrices: bool = True) -> Tensor:
+    return _directions(*parts, full_matrices=full_matrices)[-1]
+
+
+def _column(U_0: Tensor, V_0: Tensor) -> Tensor:
+    return _directions(U_0, V_0.T)[:, -1]
 
 
 def _effects(n: Tensor, U_0: Tensor, V_0: Tensor) -> dict[str, Tensor]:
@@ -46,15 +53,12 @@ check_continuous_symmetries_threshold = Number(
         "V brings equations of its own: S has more rows than U.": 8,
         "U brings equations of its own: S has more rows than V has columns.": 4,
         "More than the largest rank is not yet enough: count all the rows of S.": 3,
-        "The rows of S are U's and V's below each other: they add up.": (
-            24,
-            25,
-        ),
+        "The rows of S are U's and V's below each other: they add up.": (24, 25),
     },
 )
 
 check_continuous_symmetries_survivor = Function(
-    right=lambda U_0, V_0: _svd(U_0, V_0)[-1],
+    right=lambda U_0, V_0: _last(U_0, V_0.T),
     view=_effects,
     cases={
         f"U_0 of shape {a} x {k}, V_0 of shape {k} x {b}": (normal(a, k), normal(k, b, seed=1))
@@ -63,20 +67,14 @@ check_continuous_symmetries_survivor = Function(
     atol=1e-8,
     praise="The bias does not see this direction at all.",
     mistakes={
-        "Your n solves U_0 n = 0 only; V_0^T n must be zero too.": lambda u, v: torch.linalg.svd(u)[
-            2
-        ][-1],
-        "Your n solves V_0^T n = 0 only; U_0 n must be zero too.": lambda u, v: torch.linalg.svd(
-            v.T
-        )[2][-1],
+        "Your n solves U_0 n = 0 only; V_0^T n must be zero too.": lambda u, v: _last(u),
+        "Your n solves V_0^T n = 0 only; U_0 n must be zero too.": lambda u, v: _last(v.T),
         "That is the direction that S feels most; "
-        "the last row of the result is wanted.": lambda u, v: _svd(u, v)[0],
-        "That is a column of the result; its rows are the directions.": lambda u, v: _svd(u, v)[
-            :, -1
-        ],
-        "full_matrices=False leaves out the directions that S maps to 0.": lambda u, v: _svd(
-            u, v, full_matrices=False
-        )[-1],
+        "the last row of the result is wanted.": lambda u, v: _directions(u, v.T)[0],
+        "That is a column of the result; its rows are the directions.": _column,
+        "full_matrices=False leaves out the directions that S maps to 0.": lambda u, v: _last(
+            u, v.T, full_matrices=False
+        ),
     },
 )
 

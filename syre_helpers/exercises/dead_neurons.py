@@ -1,7 +1,5 @@
 """The exercises of the chapter "Dead neurons"."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

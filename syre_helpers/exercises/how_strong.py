@@ -1,7 +1,5 @@
 """The exercises of the chapter "How strong, and how to choose"."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """The exercises of the chapter "Identical units and supervised collapse"."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

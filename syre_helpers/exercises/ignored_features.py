@@ -1,7 +1,5 @@
 """The exercises of the chapter "Ignored features"."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from ._declare import Function, Number, float64
@@ -37,14 +35,8 @@ check_ignored_features_rank = Number(
         "Nearly: the output has a bias too, and a feature of its own.": 8 * _UNIT,
         "That would be for identical units, which leave one; and the output bias?": 9 * _UNIT,
         "That would be for twelve identical units; dead ones leave nothing.": 9 * _UNIT + 1,
-        "Twelve units are dead, not alive.": (
-            12 * _UNIT + 1,
-            12 * _UNIT,
-        ),
-        "A unit has its incoming weights, its bias and its outgoing weight.": (
-            8 * 6 + 1,
-            8 * 6,
-        ),
+        "Twelve units are dead, not alive.": (12 * _UNIT + 1, 12 * _UNIT),
+        "A unit has its incoming weights, its bias and its outgoing weight.": (8 * 6 + 1, 8 * 6),
     },
 )
 

@@ -1,7 +1,5 @@
 """The exercises of the chapter "Loss of plasticity"."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """The exercises of the chapter "Lost dimensions: trained as a smaller model"."""
 
-from __future__ import annotations
-
 from ._declare import Choice, Function, Number, normal
 
 _UNIT, _OUTPUTS = 20 + 1 + 5, 5  # what a unit owns; the biases of the outputs

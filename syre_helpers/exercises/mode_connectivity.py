@@ -1,7 +1,5 @@
 """The exercises of the chapter "Mode connectivity"."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

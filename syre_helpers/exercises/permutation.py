@@ -1,7 +1,5 @@
 """The exercises of the chapter "Permutation: twin neurons"."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -12,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ._compare import difference
-from ._declare import Function, Judged, Mistake, Number, normal
+from ._declare import Function, Judged, Mistake, Number, float64, normal
 
 Params = Mapping[str, Tensor]
 
@@ -57,9 +55,8 @@ def _twins() -> dict[str, Tensor]:
     return p
 
 
-def _halves(p: Params, first: float = 1.5, second: float = 0.5) -> dict[str, Tensor]:
-    """Return the twins with their outgoing weights scaled."""
-    return {**p, "2.weight": p["2.weight"] * torch.tensor([first, second, 1, 1])}
+def _parted(p: Params) -> dict[str, Tensor]:
+    return {**p, "2.weight": p["2.weight"] * float64(1.5, 0.5, 1, 1)}
 
 
 def _network(p: Params, x: Tensor) -> Tensor:
@@ -82,7 +79,7 @@ def _after_a_step(p: Params, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _parting(parted: Any, p: Params) -> str:
+def _judge_parting(parted: Any, p: Params) -> str:
     """Return nothing where the function is kept and the twins part after a step of descent."""
     if told := difference(parted, p, math.inf, math.inf):
         raise Mistake(f"Your function returns {told}.")
@@ -163,8 +160,8 @@ check_permutation_swap = Function(
 )
 
 check_permutation_part_twins = Function(
-    right=_halves,
-    view=_parting,
+    right=_parted,
+    view=_judge_parting,
     cases={"twins": (_twins(),)},
     praise="The twin with the larger outgoing weight takes larger steps.",
     mistakes={},

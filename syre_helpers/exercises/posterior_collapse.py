@@ -1,7 +1,5 @@
 """The exercises of the chapter "Posterior collapse"."""
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """The exercises of the chapter "Reflections and mirror planes"."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

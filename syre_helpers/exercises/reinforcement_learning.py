@@ -1,7 +1,5 @@
 """The exercises of the chapter "Reinforcement learning"."""
 
-from __future__ import annotations
-
 import math
 
 from ._declare import Function, Number

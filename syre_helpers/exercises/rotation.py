@@ -1,7 +1,5 @@
 """The exercises of the chapter "Rotation: lost rank"."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

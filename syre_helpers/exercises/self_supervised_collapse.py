@@ -1,7 +1,5 @@
 """The exercises of the chapter "Self-supervised collapse"."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """The exercises of the chapter "Sign flips and rescaling: dead neurons"."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from ._declare import Function, Number, float64, normal

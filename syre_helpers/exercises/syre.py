@@ -1,7 +1,5 @@
 """The exercises of the chapter "Syre in one line"."""
 
-from __future__ import annotations
-
 import math
 
 import torch

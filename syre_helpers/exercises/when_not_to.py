@@ -1,7 +1,5 @@
 """The exercises of the chapter "When not to"."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from ._declare import Function, Number, float64

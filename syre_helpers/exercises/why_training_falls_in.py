@@ -1,7 +1,5 @@
 """The exercises of the chapter "Why training falls in"."""
 
-from __future__ import annotations
-
 import math
 
 from ._declare import Function, Number

@@ -14,6 +14,7 @@ import torch
 import syre_helpers as sh
 from syre_helpers import exercises
 from syre_helpers.exercises import Choice, Function, Number, Verdict
+from syre_helpers.exercises.permutation import PLANES, RANK
 
 BOOK = Path(__file__).parents[2] / "book"
 CHECKS = {name: getattr(exercises, name) for name in dir(exercises) if name.startswith("check_")}
@@ -40,6 +41,10 @@ def usual_mistakes():
                 yield name, set(check.right) ^ {letter}, words
         for words, wrong in getattr(check, "mistakes", {}).items():
             yield from ((name, one, words) for one in each(wrong))
+    for words, wrong in RANK.mistakes.items():
+        yield "check_permutation_count", (wrong, PLANES.right), words
+    for words, wrong in PLANES.mistakes.items():
+        yield "check_permutation_count", (RANK.right, wrong), words
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -110,9 +115,6 @@ def in_place(p):
 @pytest.mark.parametrize(
     ("name", "answer", "words"),
     [
-        ("permutation_count", (30, 2016), "A unit has a bias, too."),
-        ("permutation_count", (2016, 31), "the rank comes first"),
-        ("permutation_count", (31, 64 * 63), "counted twice"),
         ("permutation_count", (31, 100), "too low"),
         ("permutation_count", (31, "many"), "text"),
         ("permutation_count", (31, ...), "No answer yet"),

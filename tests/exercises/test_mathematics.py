@@ -143,6 +143,7 @@ ANSWERS = {
     "loss_of_plasticity_half_life": lambda lr, wd, mu: round(math.log(2) * (1 - mu) / (lr * wd)),
     "mode_connectivity_forgetting": steps_of_sgd(0.01, 0.05, 0.002, 0.9),
     "mode_connectivity_order": order_by_search,
+    "permutation_count": torch.tensor([31, 64 * 63 // 2]),
     "permutation_part_twins": lambda p: {
         **p,
         "2.weight": p["2.weight"] * torch.tensor([2, 0, 1, 1]),
