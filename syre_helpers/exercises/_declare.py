@@ -232,9 +232,9 @@ class Choice(Exercise):
         several = isinstance(answer, (list, tuple, set, frozenset))
         chosen = [letter for one in (answer if several else [answer]) for letter in self._of(one)]
         wrong = [letter for letter in chosen if letter not in self.right]
-        lacking = [letter for letter in self.messages if letter in self.right]
-        for letter in (*wrong, *(one for one in lacking if one not in chosen)):
-            raise Mistake(self.messages[letter])
+        lacking = [one for one in self.messages if one in self.right and one not in chosen]
+        if faults := wrong + lacking:
+            raise Mistake(self.messages[faults[0]])
         return self.praise
 
     def _of(self, one: Any) -> list[str]:

@@ -42,7 +42,7 @@ check_what_it_costs_memory = Number(
     praise="Half of what AdamW holds already.",
     mistakes={
         "That is theta_0 alone; D is kept too.": 4 * _BILLIONS,
-        "That is two bytes a parameter; float32 has four.": 2 * _BILLIONS,
+        "That is two bytes per parameter; float32 has four.": 2 * _BILLIONS,
         "That is what AdamW holds already. What does syre add?": 16 * _BILLIONS,
         "That is all together; the question is what comes on top.": 24 * _BILLIONS,
         "Those are bytes; a gigabyte has a billion of them.": 8 * _BILLIONS * 1e9,

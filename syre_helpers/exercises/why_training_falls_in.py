@@ -33,13 +33,12 @@ check_why_training_falls_in_longer_plateau = Number(
     rtol=0.02,
     praise="A million times nearer, and the wait grows by a constant.",
     mistakes={
-        "You took the logarithm to base 10; growth by a factor a step needs the natural one.": (
+        "You took the logarithm to base 10; growth by a factor per step needs the natural one.": (
             6 / _RATE
         ),
         "The learning rate is missing: a step moves lr times the gradient.": _RATIO / 0.5,
-        "That is half of it: the factor a step is 1 + lr |lambda|, without a further 2.": (
-            _RATIO / (2 * _RATE)
-        ),
+        "That is half of it: the curvature counts, but without a further 2. "
+        "The factor per step is 1 + lr |lambda|.": _RATIO / (2 * _RATE),
         "That is about the whole plateau; the question is by how much it got longer.": (
             math.log(1e9) / _RATE
         ),
