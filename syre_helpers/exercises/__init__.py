@@ -1,7 +1,8 @@
 """Checks of the readers' answers to the exercises.
 
-Here are the tools; the checks themselves live in one module a chapter. The name says where:
-``check_permutation_rank`` is in ``permutation.py``, which is imported when the name is first used.
+Here are the kinds of exercises; those of the book are declared in one module per chapter. The name
+says where: ``check_permutation_count`` is in ``permutation.py``, which is imported when the name is
+first used.
 """
 
 from __future__ import annotations
@@ -11,16 +12,20 @@ import importlib
 import pkgutil
 from typing import Any
 
-from .base import Verdict, check_choice, check_function, check_number
+from ._declare import Choice, Exercise, Function, Mistake, Number, Verdict
 
-__all__ = ["Verdict", "check_choice", "check_function", "check_number"]
+__all__ = ["Choice", "Exercise", "Function", "Mistake", "Number", "Verdict"]
 
 
 def chapters() -> list[str]:
-    """Return the names of the modules that hold checks, one a chapter."""
-    return sorted(
-        m.name for m in pkgutil.iter_modules(__path__) if m.name != "base" and m.name[0] != "_"
-    )
+    """Return the names of the modules that hold exercises, one per chapter.
+
+    Returns
+    -------
+    list of str
+        In alphabetical order.
+    """
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name[0] != "_")
 
 
 def __getattr__(name: str) -> Any:

@@ -13,16 +13,23 @@ from torch import Tensor
 
 
 def as_number(answer: Any) -> float | None:
-    """Return a real number, or the one element of a tensor or array; None for anything else."""
-    if isinstance(answer, bool):
-        return None
+    """Return the real number that an answer is, or that a tensor or array of one element holds.
+
+    Parameters
+    ----------
+    answer : object
+        Anything.
+
+    Returns
+    -------
+    float or None
+        None for anything else, such as booleans and numbers too large for a float.
+    """
     if hasattr(answer, "item") and getattr(answer, "shape", None) is not None:
         if math.prod(answer.shape) != 1:
             return None
         answer = answer.item()
-        if isinstance(answer, bool):
-            return None
-    if not isinstance(answer, numbers.Real):
+    if isinstance(answer, bool) or not isinstance(answer, numbers.Real):
         return None
     try:
         return float(answer)
@@ -31,49 +38,73 @@ def as_number(answer: Any) -> float | None:
 
 
 def close(found: float, wanted: float, rtol: float, atol: float) -> bool:
-    """Tell whether a number is within the tolerance of the one wanted."""
+    """Test whether a number is within the tolerance of the one wanted.
+
+    Parameters
+    ----------
+    found, wanted : float
+        May be infinite: infinity is close to itself.
+    rtol, atol : float
+        Allowed is ``atol + rtol * abs(wanted)``.
+
+    Returns
+    -------
+    bool
+        True where it is.
+    """
     return found == wanted or abs(found - wanted) <= atol + rtol * abs(wanted)
 
 
 def in_words(case: tuple[Any, ...]) -> str:
-    """Write the arguments of a call so that they fit into a sentence."""
+    """Return the arguments of a call, written so that they fit into a sentence.
+
+    Parameters
+    ----------
+    case : tuple
+        The arguments.
+
+    Returns
+    -------
+    str
+        In parentheses.
+    """
     return f"({', '.join(_short(argument) for argument in case)})"
 
 
-def _short(value: Any) -> str:
-    """Write an argument so that it fits into a sentence."""
-    if isinstance(value, Tensor):
-        if value.numel() <= 6:
-            return str(value.double().round(decimals=3).tolist())
-        return f"a tensor of shape {tuple(value.shape)}"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key!r}: {_short(entry)}" for key, entry in value.items()) + "}"
-    if callable(value):
-        return getattr(value, "__name__", type(value).__name__)
-    return f"{value!r:.60}"
-
-
 def difference(found: Any, wanted: Any, rtol: float, atol: float) -> str:
-    """Say how a value differs from the one wanted; an empty text where it does not."""
+    """Return how a value differs from the one wanted.
+
+    Parameters
+    ----------
+    found : object
+        Anything.
+    wanted : object
+        A number, a boolean, a text, a tensor, an array, or a mapping, tuple or list of such.
+        Anything else differs from nothing.
+    rtol, atol : float
+        Allowed difference of each number.
+
+    Returns
+    -------
+    str
+        The end of a sentence that begins with "it returns"; empty where there is no difference.
+    """
     if isinstance(wanted, Mapping):
         if not isinstance(found, Mapping):
             return f"a {type(found).__name__}, and a mapping of names to values is wanted"
-        if set(found) != set(wanted):
-            missing = [key for key in wanted if key not in found]
-            return (
-                f"a mapping without {missing[0]!r}" if missing else "a mapping with names too many"
-            )
-        parts: Iterable[tuple[Any, Any, str]] = [
+        if missing := [key for key in wanted if key not in found]:
+            return f"a mapping without {missing[0]!r}"
+        if len(found) > len(wanted):
+            return "a mapping with names too many"
+        parts: Iterable[tuple[Any, Any, str]] = (
             (found[key], wanted[key], f", at {key!r}") for key in wanted
-        ]
+        )
     elif isinstance(wanted, (tuple, list)):
         if not isinstance(found, (tuple, list)):
             return f"a {type(found).__name__}, and {len(wanted)} values are wanted"
         if len(found) != len(wanted):
             return f"{len(found)} values, and {len(wanted)} are wanted"
-        parts = [
-            (f, w, f", at place {k}") for k, (f, w) in enumerate(zip(found, wanted, strict=True))
-        ]
+        parts = ((f, wanted[k], f", at place {k}") for k, f in enumerate(found))
     else:
         return _leaf_difference(found, wanted, rtol, atol)
     return next(
@@ -85,18 +116,17 @@ def _leaf_difference(found: Any, wanted: Any, rtol: float, atol: float) -> str:
     array = _as_tensor(wanted)
     if array is not None and array.ndim > 0:
         return _tensor_difference(found, array, rtol, atol)
-    if isinstance(wanted, bool):
+    if isinstance(wanted, (bool, str)):
         single = found.item() if hasattr(found, "item") and math.prod(found.shape) == 1 else found
-        return "" if single is wanted else f"{_short(found)}, which is not right"
-    if isinstance(wanted, str):
-        agrees = isinstance(found, str) and found == wanted
+        agrees = type(single) is type(wanted) and single == wanted
         return "" if agrees else f"{_short(found)}, which is not right"
     target = as_number(wanted)
     if target is None:  # a module, a function: nothing to measure
         return ""
     number = as_number(found)
     if number is None:
-        return f"something that is no number ({type(found).__name__})"
+        shape = f" of shape {tuple(found.shape)}" if isinstance(found, (Tensor, np.ndarray)) else ""
+        return f"a {type(found).__name__}{shape}, and a number is wanted"
     if math.isnan(number) and not math.isnan(target):
         return "NaN"
     if math.isnan(target) or close(number, target, rtol, atol):
@@ -128,3 +158,16 @@ def _as_tensor(value: Any) -> Tensor | None:
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         value = torch.tensor(value)
     return value if isinstance(value, Tensor) and not value.is_complex() else None
+
+
+def _short(value: Any) -> str:
+    """Return an argument, written so that it fits into a sentence."""
+    if isinstance(value, Tensor):
+        if value.numel() <= 6:
+            return str(value.double().round(decimals=3).tolist())
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key!r}: {_short(entry)}" for key, entry in value.items()) + "}"
+    if callable(value):
+        return getattr(value, "__name__", type(value).__name__)
+    return f"{value!r:.60}"

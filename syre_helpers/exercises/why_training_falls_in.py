@@ -1,155 +1,84 @@
-"""Checks for the chapter "Why training falls in"."""
-
-from __future__ import annotations
+"""The exercises of the chapter "Why training falls in"."""
 
 import math
 
-from .base import Verdict, check_function, check_number
+from ._declare import Function, Number
 
-
-def check_why_training_falls_in_threshold(answer: object) -> Verdict:
-    r"""Check the :math:`\gamma^*` of exercise 1, for the loss :math:`(u w - 3)^2`.
-
-    Parameters
-    ----------
-    answer : object
-        The reader's number.
-
-    Returns
-    -------
-    Verdict
-        Whether it is right, else which usual mistake was made.
-
-    Examples
-    --------
-    >>> check_why_training_falls_in_threshold(6)
-    Not yet. That is the size of the eigenvalue; decay adds 2 gamma to it, so half is enough.
-    """
-    return check_number(
-        answer,
-        3.0,
-        what="The threshold",
-        hints=[
-            (
-                6.0,
-                "That is the size of the eigenvalue; decay adds 2 gamma to it, so half is enough.",
-            ),
-            (-6.0, "That is the eigenvalue itself; ask which gamma brings it up to 0."),
-            (-3.0, "Decay cannot be negative: the eigenvalue is, and gamma has to outweigh it."),
-            (1.0, "That is the answer for (u w - 1)^2; here the cross term is three times that."),
-            (0.0, "Without decay the origin is a saddle: one eigenvalue is negative."),
-            (12.0, "The penalty's second derivative is 2 gamma, so gamma is halved, not doubled."),
-        ],
-        right="As PyTorch's weight_decay, which is 2 gamma, it is twice that.",
-    )
-
-
-def check_why_training_falls_in_longer_plateau(answer: object) -> Verdict:
-    r"""Check the extra steps of exercise 2, :math:`\ln 10^6 / \ln(1 + \eta |\lambda|)`.
-
-    Parameters
-    ----------
-    answer : object
-        The reader's number of steps; 2% off is near enough, so that both forms of the law pass.
-
-    Returns
-    -------
-    Verdict
-        Whether it is right, else which usual mistake was made.
-
-    Examples
-    --------
-    >>> check_why_training_falls_in_longer_plateau(1200)
-    Not yet. You took the logarithm to base 10; growth by a factor a step needs the natural one.
-    """
-    rate = 0.01 * 0.5
-    log = math.log(1e6)
-    return check_number(
-        answer,
-        log / math.log1p(rate),
-        what="The number of steps",
-        rtol=0.02,
-        hints=[
-            (
-                6 / rate,
-                "You took the logarithm to base 10; growth by a factor a step needs the natural "
-                "one.",
-            ),
-            (log / 0.5, "The learning rate is missing: a step moves lr times the gradient."),
-            (log / 0.01, "The curvature is missing: the factor a step is 1 + lr |lambda|."),
-            (
-                math.log(1e9) / rate,
-                "That is about the whole plateau; the question is by how much it got longer.",
-            ),
-            (
-                log / (2 * rate),
-                "There is no factor 2 here: the distance itself grows at this rate.",
-            ),
-            (1e6, "The wait grows with the logarithm of the ratio of the distances, not with it."),
-            (lambda steps: steps < 0, "The plateau gets longer, so the number is positive."),
-        ],
-        right="A million times nearer, and the wait grows by a constant.",
-    )
-
-
-def check_why_training_falls_in_growth(answer: object) -> Verdict:
-    r"""Check the growth of exercise 3, with noise and decay together.
-
-    Parameters
-    ----------
-    answer : object
-        The reader's function of (a, s, lr, gamma).
-
-    Returns
-    -------
-    Verdict
-        Whether it is right, else which usual mistake was made.
-
-    Examples
-    --------
-    >>> check_why_training_falls_in_growth(lambda a, s, lr, gamma: 0.0)
-    Not yet. Your growth goes wrong for a = 0.5, s = 2, lr = 0.2, gamma = 0: ...
-    """
-    return check_function(
-        answer,
-        _growth,
-        {
-            "a = 0.5, s = 2, lr = 0.2, gamma = 0": (0.5, 2.0, 0.2, 0.0),
-            "a = 0.5, s = 2, lr = 0.2, gamma = 0.1": (0.5, 2.0, 0.2, 0.1),
-            "no noise": (0.3, 0.0, 0.1, 0.05),
-            "large steps, where the product is negative": (0.5, 8.0, 0.2, 0.1),
-        },
-        what="Your growth",
-        hints=[
-            (
-                lambda a, s, lr, gamma: _growth(a, s, lr, 0.0),
-                "Your function ignores gamma: that is the growth without decay.",
-            ),
-            (
-                lambda a, s, lr, gamma: _growth(a, s, lr, gamma / 2),
-                "The gradient of gamma u^2 is 2 gamma u: decay takes 2 gamma off a, not gamma.",
-            ),
-            (
-                lambda a, s, lr, gamma: _growth(a, s, lr, -gamma),
-                "Your decay helps to leave: it should take 2 gamma off a.",
-            ),
-            (
-                lambda a, s, lr, gamma: 2 * _growth(a, s, lr, gamma),
-                "That is the growth over both signs of the noise; a step has the mean of the two.",
-            ),
-            (
-                lambda a, s, lr, gamma: math.log(abs(1 + lr * (a - 2 * gamma))),
-                "That is the growth of the mean over runs: it does not see the noise at all.",
-            ),
-            (
-                lambda a, s, lr, gamma: lr * (a - 2 * gamma) - 0.5 * (lr * s) ** 2,
-                "That is right for small steps; the logarithm of the product is exact.",
-            ),
-        ],
-        right="The two causes add up: each needs less where the other is at work.",
-    )
+_RATE = 0.01 * 0.5
+_RATIO = math.log(1e6)
 
 
 def _growth(a: float, s: float, lr: float, gamma: float) -> float:
-    mean = 1 + lr * (a - 2 * gamma)
-    return 0.5 * math.log(abs(mean**2 - (lr * s) ** 2))
+    return 0.5 * math.log(abs((1 + lr * (a - 2 * gamma)) ** 2 - (lr * s) ** 2))
+
+
+# The loss (u w - 3)^2.
+check_why_training_falls_in_threshold = Number(
+    what="The threshold",
+    right=3.0,
+    praise="As PyTorch's weight_decay, which is 2 gamma, it is twice that.",
+    mistakes={
+        "That is the size of the eigenvalue; decay adds 2 gamma to it, so half is enough.": 6.0,
+        "That is the eigenvalue itself; ask which gamma brings it up to 0.": -6.0,
+        "Decay cannot be negative: the eigenvalue is, and gamma has to outweigh it.": -3.0,
+        "That is the answer for (u w - 1)^2; here the cross term is three times that.": 1.0,
+        "Without decay the origin is a saddle: one eigenvalue is negative.": 0.0,
+        "The penalty's second derivative is 2 gamma, so gamma is halved, not doubled.": 12.0,
+    },
+)
+
+check_why_training_falls_in_longer_plateau = Number(
+    what="The number of steps",
+    right={"exact": _RATIO / math.log1p(_RATE), "first-order": _RATIO / _RATE},
+    rtol=0.02,
+    praise="A million times nearer, and the wait grows by a constant.",
+    mistakes={
+        "You took the logarithm to base 10; growth by a factor per step needs the natural one.": (
+            6 / _RATE
+        ),
+        "The learning rate is missing: a step moves lr times the gradient.": _RATIO / 0.5,
+        "That is half of it: the curvature counts, but without a further 2. "
+        "The factor per step is 1 + lr |lambda|.": _RATIO / (2 * _RATE),
+        "That is about the whole plateau; the question is by how much it got longer.": (
+            math.log(1e9) / _RATE
+        ),
+        "The wait grows with the logarithm of the ratio of the distances, not with it.": 1e6,
+        "The plateau gets longer, so the number is positive.": -_RATIO / _RATE,
+    },
+)
+
+check_why_training_falls_in_growth = Function(
+    what="Your growth",
+    right=_growth,
+    cases={
+        "a = 0.5, s = 2, lr = 0.2, gamma = 0": (0.5, 2.0, 0.2, 0.0),
+        "a = 0.5, s = 2, lr = 0.2, gamma = 0.1": (0.5, 2.0, 0.2, 0.1),
+        "no noise": (0.3, 0.0, 0.1, 0.05),
+        "large steps, where the product is negative": (0.5, 8.0, 0.2, 0.1),
+    },
+    praise="The two causes add up: each needs less where the other is at work.",
+    mistakes={
+        "Your function ignores gamma: that is the growth without decay.": lambda a, s, lr, g: (
+            _growth(a, s, lr, 0)
+        ),
+        "The gradient of gamma u^2 is 2 gamma u: "
+        "decay takes 2 gamma off a, not gamma.": lambda a, s, lr, g: _growth(a, s, lr, g / 2),
+        "Your decay helps to leave: it should take 2 gamma off a.": lambda a, s, lr, g: _growth(
+            a, s, lr, -g
+        ),
+        "You take the decay off the growth. It acts in the same step as the noise: take 2 gamma "
+        "off a, within the logarithm.": (
+            (
+                lambda a, s, lr, g: _growth(a, s, lr, 0) - 2 * lr * g,
+                lambda a, s, lr, g: _growth(a, s, lr, 0) - lr * g,
+                lambda a, s, lr, g: _growth(a, s, lr, 0) + math.log(1 - 2 * lr * g),
+            )
+        ),
+        "That is the growth over both signs of the noise; "
+        "a step has the mean of the two.": lambda a, s, lr, g: 2 * _growth(a, s, lr, g),
+        "That is the growth of the mean over runs: it does not see the "
+        "noise at all.": lambda a, s, lr, g: math.log(abs(1 + lr * (a - 2 * g))),
+        "That is right for small steps; the logarithm of the product "
+        "is exact.": lambda a, s, lr, g: lr * (a - 2 * g) - 0.5 * (lr * s) ** 2,
+    },
+)

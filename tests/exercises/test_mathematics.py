@@ -1,0 +1,202 @@
+"""The right answers are right: found in another way, by search, by simulation or by the library."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from syre_helpers import exercises
+from syre_helpers.experiments import linear_vae
+from syre_helpers.experiments.simclr import nt_xent
+
+
+def steps_until(done, step, state):
+    """Return after how many steps a state is done."""
+    count = 0
+    while not done(state):
+        state, count = step(state), count + 1
+    return count
+
+
+def first_width_with_a_null_vector():
+    """Return from which width on a random bias of 64 + 1 columns leaves a direction alone."""
+    generator = torch.Generator().manual_seed(0)
+    bias = torch.randn(100, 65, generator=generator, dtype=torch.float64)
+    return next(k for k in range(2, 100) if torch.linalg.matrix_rank(bias[:k]) < k)
+
+
+def later_escape():
+    """Return by how many steps U = u w leaves its saddle later, from 100 times nearer."""
+    near, far = (
+        steps_until(lambda u: u > 0.5, lambda u: u + 2 * 0.05 * u * (1 - u), start)
+        for start in (1e-8, 1e-6)
+    )
+    return near - far
+
+
+def longer_wait(decay=0.5, lr=0.05):
+    """Return by how many steps W of W W^T learns a target of 1 later, after 1000 more of decay."""
+    late, early = (
+        steps_until(
+            lambda w: w > 0.6,
+            lambda w: w - lr * (2 * w * (w * w - 1) + decay * w),
+            0.01 * (1 - lr * decay) ** first,
+        )
+        for first in (1500, 500)
+    )
+    return late - early
+
+
+def steps_of_sgd(left, lr, weight_decay, momentum):
+    """Return after how many steps a share of the distance to the centre is left."""
+
+    def step(state):
+        p, velocity = state
+        velocity = momentum * velocity + weight_decay * p
+        return p - lr * velocity, velocity
+
+    return steps_until(lambda state: state[0] <= left, step, (1.0, 0.0))
+
+
+def share_at_rest():
+    w = torch.zeros((), dtype=torch.float64)
+    for _ in range(500):
+        w = w - 0.5 * (2 * 0.19 * w + 0.02 * (w - 1))
+    return w
+
+
+def best_share_by_search(q):
+    s = torch.linspace(0, 1, 10_001, dtype=torch.float64)
+    return s[(q * (1 - s) ** 2 + s**2).argmin()].item()
+
+
+def order_by_search(w, t):
+    orders = [list(order) for order in itertools.permutations(range(len(w)))]
+    return min(orders, key=lambda order: (w[order] - t).square().sum().item())
+
+
+def weights_by_solving(weight, p, q):
+    """Find the weights by least squares, without a thought about permutations."""
+    x = torch.eye(weight.shape[1], dtype=weight.dtype)
+    return torch.linalg.solve(x[:, q], x[:, p] @ weight.T).T
+
+
+def vae_loss(variances, latents, beta):
+    error, kl = linear_vae.oracle(variances, latents, beta)
+    return error / 2 + beta * kl
+
+
+def trapped_by_loss(variances, latents, dead, beta):
+    """Return how many latents must be added until the loss falls no further."""
+    best = vae_loss(variances, latents, beta)
+    return min(k for k in range(dead + 1) if vae_loss(variances, latents - dead + k, beta) <= best)
+
+
+def trapped_by_curvature(g, weight_decay):
+    """Count the Hessians of c g + decay (u^2 + w^2) / 2 at u = w = 0 with a falling direction."""
+    hessians = torch.diag_embed(torch.full((len(g), 2), weight_decay, dtype=g.dtype))
+    hessians[:, 0, 1] = hessians[:, 1, 0] = g
+    return int((torch.linalg.eigvalsh(hessians)[:, 0] < -1e-12).sum())
+
+
+def survivor_by_projection(U_0, V_0):
+    """Project a vector on what is orthogonal to all rows of S."""
+    stacked = torch.cat([U_0, V_0.T])
+    n = torch.ones(U_0.shape[1], dtype=U_0.dtype)
+    n = n - torch.linalg.pinv(stacked) @ (stacked @ n)
+    return -n / n.norm()
+
+
+def quiet_place_by_constraints(n, theta_0, D):
+    """Return the shortest solution of n . p = 0 and (D n) . p = n . (D theta_0)."""
+    return torch.linalg.pinv(torch.stack([n, D * n])) @ torch.stack([0 * n[0], n @ (D * theta_0)])
+
+
+def weakest_swap_with_loops(units):
+    return min((a - b).norm() / 2**0.5 for k, a in enumerate(units) for b in units[:k]).item()
+
+
+def ridge_by_descent(x, y, gamma, theta_0, xi):
+    p = theta_0.clone()
+    for _ in range(4000):
+        p = p - 0.1 * (x.T @ (x @ p - y) / len(x) + gamma * (1 + xi) * (p - theta_0))
+    return p
+
+
+def factor_by_a_step(u, w, lr, gamma):
+    u, w = (torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (u, w))
+    loss = (u * w - 1) ** 2 + gamma * (u**2 + w**2)
+    moved = [p - lr * g for p, g in zip((u, w), torch.autograd.grad(loss, (u, w)), strict=True)]
+    return (moved[0] ** 2 - moved[1] ** 2) / (u**2 - w**2)
+
+
+ANSWERS = {
+    "continuous_symmetries_survivor": survivor_by_projection,
+    "continuous_symmetries_quiet_place": quiet_place_by_constraints,
+    "dead_neurons_best_share": best_share_by_search,
+    "how_strong_extra_steps": later_escape(),
+    "how_strong_weakest_swap": weakest_swap_with_loops,
+    "how_strong_planes": 3.8e13,
+    "loss_of_plasticity_carry_over": weights_by_solving,
+    "loss_of_plasticity_half_life": lambda lr, wd, mu: round(math.log(2) * (1 - mu) / (lr * wd)),
+    "mode_connectivity_forgetting": steps_of_sgd(0.01, 0.05, 0.002, 0.9),
+    "mode_connectivity_order": order_by_search,
+    "permutation_count": torch.tensor([31, 64 * 63 // 2]),
+    "permutation_part_twins": lambda p: {
+        **p,
+        "2.weight": p["2.weight"] * torch.tensor([2, 0, 1, 1]),
+    },
+    "posterior_collapse_error": linear_vae.oracle([9, 4, 2, 0.5], 3, 3)[0],
+    "posterior_collapse_price": lambda variance, beta: variance / 2 - vae_loss([variance], 1, beta),
+    "posterior_collapse_trapped": trapped_by_loss,
+    "reflections_step_factor": factor_by_a_step,
+    "reinforcement_learning_return": lambda p: 8 if p == 1 else p * (1 - p**8) / (1 - p),
+    "reinforcement_learning_noise": lambda std, lr, wd, n: std ** math.exp(-lr * wd * n),
+    "rotation_nearest_plane": lambda u, v: -torch.linalg.eigh(u.T @ u + v @ v.T)[1][:, 0],
+    "self_supervised_collapse_constant": nt_xent(
+        torch.ones(64, 5, dtype=torch.float64), torch.arange(64).roll(32), 0.2
+    ),
+    "self_supervised_collapse_width": first_width_with_a_null_vector(),
+    "syre_longer_wait": longer_wait(),
+    "what_it_costs_ridge": ridge_by_descent,
+    "when_not_to_share": share_at_rest(),
+    "when_not_to_trapped": trapped_by_curvature,
+    "why_training_falls_in_longer_plateau": steps_until(
+        lambda u: u >= 1e-3, lambda u: u * (1 + 0.01 * 0.5), 1e-9
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_answers_found_in_another_way(name):
+    verdict = getattr(exercises, f"check_{name}")(ANSWERS[name])
+    assert verdict, verdict
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "room"),
+    [
+        ("how_strong_extra_steps", later_escape(), 0.02),
+        ("mode_connectivity_forgetting", steps_of_sgd(0.01, 0.05, 0.002, 0.9), 0.005),
+        ("syre_longer_wait", longer_wait(), 0.005),
+    ],
+)
+def test_the_exact_numbers_are_those_of_finite_steps(name, found, room):
+    assert found == pytest.approx(getattr(exercises, f"check_{name}").right["exact"], rel=room)
+
+
+@pytest.mark.parametrize("case", [(0.05, 0.01, 0.9), (0.02, 0.01, 0.5)])
+def test_the_half_life_is_that_of_sgd_up_to_speed(case):
+    found = steps_of_sgd(0.25, *case) - steps_of_sgd(0.5, *case)
+    right = exercises.check_loss_of_plasticity_half_life.right(*case)
+    assert found == pytest.approx(right, rel=0.06)
+
+
+def test_the_return_is_that_of_simulated_episodes():
+    right = np.random.default_rng(0).random((200_000, 8)) < 0.7
+    earned = right.cumprod(1).sum(1).mean()
+    assert earned == pytest.approx(
+        exercises.check_reinforcement_learning_return.right(0.7), rel=0.01
+    )
