@@ -271,10 +271,7 @@ def pair_sign_reflection(left: str, right: str, index: int | None = None) -> Ref
 def _on_each(
     parts: Mapping[str, T], act: Callable[[Tensor, T, str], Tensor], buffers: Collection[str] = ()
 ) -> Reflection:
-    """Return the reflection that acts on some tensors, each by itself: ``act(tensor, part, name)``.
-
-    `parts` says, by the tensor's name, on which part of it.
-    """
+    """Return the reflection that acts on the named tensors, each by itself."""
 
     def involution(params: Parameters) -> dict[str, Tensor]:
         return {**params, **{n: act(params[n], part, n) for n, part in parts.items()}}

@@ -315,10 +315,8 @@ class Reflection:
 
     @torch.no_grad()
     def _trial(self, params: Parameters) -> _Trial:
-        """Apply the involution to the origin and to a generic direction, which stays the same.
-
-        No random numbers: `torch.func.vmap` forbids them.
-        """
+        """Apply the involution to the origin, and twice to a generic direction."""
+        # The direction is the same every time, and not random: `torch.func.vmap` forbids that.
         zeros = {n: torch.zeros(p.shape, dtype=p.dtype, device=p.device) for n, p in params.items()}
         probe = dict(zeros)
         count = 1
