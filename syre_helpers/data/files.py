@@ -109,7 +109,7 @@ def cache_folder() -> Path:
 
 
 def _place_in_cache(file: RemoteFile) -> Path:
-    """Return where a download is kept, or say what is in the way."""
+    """Return the path of a download in the cache; DataError where something is in the way."""
     place = cache_folder() / file.folder / file.name
     blocking = next((parent for parent in place.parents if parent.is_file()), None)
     if blocking is not None:

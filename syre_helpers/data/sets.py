@@ -28,20 +28,21 @@ def digits(
     seed : int
         Of the split. Default 0.
     test_share : float
-        Share of each class, between 0 and 1, that is kept for testing. Default 0.25: 1,347 training
-        and 450 test images.
+        Fraction of each class, between 0 and 1, that is kept for testing. Default 0.25: 1,347
+        training and 450 test images.
     dtype : torch.dtype
         Default float32.
 
     Returns
     -------
     DataSplit
-        Inputs (samples, 64), a row of the image after the other; targets are the digits, int64.
+        Inputs (samples, 64), one row of the image after the other; targets are the digits, int64.
 
     Raises
     ------
     ValueError
-        If the share is not strictly between 0 and 1, or so small or large that a class is left out.
+        If the fraction is not strictly between 0 and 1, or so small or large that a class is left
+        out.
 
     References
     ----------
@@ -96,7 +97,7 @@ def mnist(
     Returns
     -------
     DataSplit
-        Inputs (samples, 784), a row of the image after the other; targets are the digits, int64.
+        Inputs (samples, 784), one row of the image after the other; targets are the digits, int64.
 
     Raises
     ------
@@ -138,7 +139,7 @@ def fashion_mnist(
     Returns
     -------
     DataSplit
-        Inputs (samples, 784), a row of the image after the other; targets are classes, int64.
+        Inputs (samples, 784), one row of the image after the other; targets are classes, int64.
 
     Raises
     ------
@@ -452,11 +453,9 @@ def _scaled(images: Tensor, source: ImageSet, dtype: torch.dtype) -> Tensor:
 def _stratified(
     labels: Tensor, test_share: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return the indices of training and test samples, each in random order.
-
-    The classes' shares of the test set are exact but for rounding: the samples are put in order of
-    class, and evenly spaced ones are taken.
-    """
+    """Return the indices of training and test samples, each in random order."""
+    # The classes' fractions of the test set are exact but for rounding: the samples are put in
+    # order of class, and evenly spaced ones are taken.
     shuffled = torch.randperm(len(labels), generator=generator)
     by_class = shuffled[torch.argsort(labels[shuffled], stable=True)]
     count = math.ceil(test_share * len(labels))

@@ -226,8 +226,7 @@ class Reflection:
         """
         self._check(params)
         generator = torch.Generator().manual_seed(_PROBE_SEED)
-        shapes = {name: value.shape for name, value in params.items()}
-        moved = self._project_probe(shapes, generator)
+        moved = self._project_probe(params, generator)
         support = {name: part != 0 for name, part in moved.items() if bool((part != 0).any())}
         if not support:
             return 0
@@ -235,7 +234,7 @@ class Reflection:
         wanted = 8
         while True:
             while len(probes) < wanted:
-                part = self._project_probe(shapes, generator)
+                part = self._project_probe(params, generator)
                 probes.append(torch.cat([part[name][mask] for name, mask in support.items()]))
             spectrum = torch.linalg.svdvals(torch.stack(probes))
             rank = int((spectrum > 1e-8 * spectrum[0]).sum())
@@ -359,28 +358,16 @@ class Reflection:
             direction[name] = values.reshape(p.shape).to(p.device, p.dtype)
         return direction
 
-    def _probe(
-        self, shapes: Mapping[str, torch.Size], generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """Draw a random direction of the parameters (buffers held at 0), in float64."""
-        return {
-            name: torch.zeros(shape, dtype=torch.float64)
+    def _project_probe(self, params: Parameters, generator: torch.Generator) -> dict[str, Tensor]:
+        """Project a random direction, in float64, without the buffers, which are held at 0."""
+        probe = {
+            name: torch.zeros(p.shape, dtype=torch.float64)
             if name in self._buffers
-            else torch.randn(shape, generator=generator, dtype=torch.float64)
-            for name, shape in shapes.items()
+            else torch.randn(p.shape, generator=generator, dtype=torch.float64)
+            for name, p in params.items()
         }
-
-    def _project_probe(
-        self, shapes: Mapping[str, torch.Size], generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """Project one random direction of the parameters, without the buffers."""
-        probe = self._probe(shapes, generator)
         reflected = self._reflect(probe)
-        return {
-            name: (value - reflected[name]) / 2
-            for name, value in probe.items()
-            if name not in self._buffers
-        }
+        return {n: (p - reflected[n]) / 2 for n, p in probe.items() if n not in self._buffers}
 
 
 def _norm(params: Parameters) -> float:
