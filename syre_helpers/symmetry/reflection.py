@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,18 @@ Parameters = Mapping[str, Tensor]
 _PROBE_SEED = 0
 
 
+Shapes = frozenset[tuple[str, tuple[int, ...]]]
+
+
+class _Trial(NamedTuple):
+    """What one trial of an involution showed; lengths are those of the entries that it moves."""
+
+    stretch: float  # length of the image over the length of the direction
+    return_error: float  # distance from the direction after two applications, over its length
+    origin_moves: float  # length of the image of 0
+    tolerance: float
+
+
 class Reflection:
     r"""A reflection :math:`R(\theta) = \theta - 2 P (\theta - \theta')` of named parameters.
 
@@ -22,18 +35,27 @@ class Reflection:
     parameters and all data. Its fixed points form the mirror plane :math:`P(\theta - \theta') = 0`,
     the symmetric states. Nothing of size d x d is ever formed: the map is a function.
 
+    A map that is its own inverse but not orthogonal has no mirror plane: ``R(u, w) = (2 w, u / 2)``
+    keeps the loss ``(u w - 1)^2``, but at its fixed points the gradient points off them, so that no
+    theorem on reflections holds. Every method refuses such a map: at the first call for given names
+    and shapes, the lengths of generic directions and of their images are compared, in the precision
+    of the parameters, over the entries that move.
+
     Parameters
     ----------
     involution : callable
         The linear part :math:`I - 2P`: takes a mapping of names to tensors, returns a mapping with
         the same names and shapes. It must be its own inverse and orthogonal (so that :math:`P` is
-        symmetric), and must not change its argument. Names it does not know pass through.
+        symmetric), and must not change its argument. Names that it leaves out pass through.
     centre : mapping of str to Tensor, optional
         The centre :math:`\theta'`. Default: 0. Names that are missing have centre 0.
     buffers : iterable of str, optional
         Names in the mapping that the involution moves but that are not parameters, such as the
         running statistics of a BatchNorm. They are reflected with the rest, and do not count in
         ``rank`` and ``distance``. Default: none.
+    check : bool
+        Whether to test that the involution is its own inverse, linear and orthogonal. Default True.
+        The families of this package are so by construction, and save the time.
 
     References
     ----------
@@ -60,6 +82,7 @@ class Reflection:
         centre: Parameters | None = None,
         *,
         buffers: Iterable[str] = (),
+        check: bool = True,
     ) -> None:
         if not callable(involution):
             raise TypeError(
@@ -68,6 +91,8 @@ class Reflection:
         self._involution = involution
         self._centre = dict(centre or {})
         self._buffers = frozenset(buffers)
+        self._to_check = check
+        self._trials: dict[Shapes, _Trial] = {}
 
     def __call__(self, params: Parameters) -> dict[str, Tensor]:
         """Return the reflected parameters.
@@ -85,10 +110,10 @@ class Reflection:
         Raises
         ------
         ValueError
-            If `params` lacks a name that the reflection moves.
+            If `params` lacks a name that the reflection moves, or the map is not orthogonal.
         """
-        centred = self._centred(params)
-        return self._uncentred(self._reflect(centred))
+        self._check(params, own_inverse=False)
+        return self._uncentred(self._reflect(self._centred(params)))
 
     def project(self, params: Parameters) -> dict[str, Tensor]:
         r"""Return :math:`P(\theta - \theta')`, zero exactly on the mirror plane.
@@ -102,7 +127,13 @@ class Reflection:
         -------
         dict of str to Tensor
             Same names and shapes as `params`.
+
+        Raises
+        ------
+        ValueError
+            If the involution is not its own inverse or not orthogonal, or `params` lacks a name.
         """
+        self._check(params)
         centred = self._centred(params)
         reflected = self._reflect(centred)
         return {name: (value - reflected[name]) / 2 for name, value in centred.items()}
@@ -122,7 +153,13 @@ class Reflection:
         -------
         dict of str to Tensor
             Same names and shapes as `params`.
+
+        Raises
+        ------
+        ValueError
+            If the involution is not its own inverse or not orthogonal, or `params` lacks a name.
         """
+        self._check(params)
         centred = self._centred(params)
         reflected = self._reflect(centred)
         mean = {
@@ -133,8 +170,16 @@ class Reflection:
         return self._uncentred(mean)
 
     def linear_part(self) -> Reflection:
-        """Return the same reflection centred at 0: how gradients and differences transform."""
-        return Reflection(self._involution, buffers=self._buffers)
+        """Return the same reflection centred at 0: how gradients and differences transform.
+
+        Returns
+        -------
+        Reflection
+            With the same involution and buffers.
+        """
+        linear = Reflection(self._involution, buffers=self._buffers, check=self._to_check)
+        linear._trials = self._trials
+        return linear
 
     @torch.no_grad()
     def distance(self, params: Parameters) -> float:
@@ -149,6 +194,11 @@ class Reflection:
         -------
         float
             Euclidean norm, in units of the parameters.
+
+        Raises
+        ------
+        ValueError
+            If the involution is not its own inverse or not orthogonal, or `params` lacks a name.
         """
         return _norm({n: v for n, v in self.project(params).items() if n not in self._buffers})
 
@@ -174,10 +224,9 @@ class Reflection:
         ValueError
             If the involution is not its own inverse, or not orthogonal.
         """
+        self._check(params)
         generator = torch.Generator().manual_seed(_PROBE_SEED)
-        shapes = {name: value.shape for name, value in params.items()}
-        self._check_involution(shapes, generator)
-        moved = self._project_probe(shapes, generator)
+        moved = self._project_probe(params, generator)
         support = {name: part != 0 for name, part in moved.items() if bool((part != 0).any())}
         if not support:
             return 0
@@ -185,7 +234,7 @@ class Reflection:
         wanted = 8
         while True:
             while len(probes) < wanted:
-                part = self._project_probe(shapes, generator)
+                part = self._project_probe(params, generator)
                 probes.append(torch.cat([part[name][mask] for name, mask in support.items()]))
             spectrum = torch.linalg.svdvals(torch.stack(probes))
             rank = int((spectrum > 1e-8 * spectrum[0]).sum())
@@ -195,7 +244,7 @@ class Reflection:
 
     @torch.no_grad()
     def violation(self, loss_fn: Callable[[Parameters], Tensor], params: Parameters) -> float:
-        """Return by how much the loss changes under the reflection, relative to the loss.
+        """Return the change of the loss under the reflection, relative to the loss.
 
         Parameters
         ----------
@@ -209,7 +258,13 @@ class Reflection:
         float
             ``|loss(R params) - loss(params)| / max(|loss(params)|, tiny)`` with the smallest normal
             number of the loss's dtype for ``tiny``: 0, or rounding, for a symmetry.
+
+        Raises
+        ------
+        ValueError
+            If the involution is not its own inverse or not orthogonal, or `params` lacks a name.
         """
+        self._check(params)
         loss = torch.as_tensor(loss_fn(params))
         difference = (torch.as_tensor(loss_fn(self(params))) - loss).abs()
         return float(difference / loss.abs().clamp_min(torch.finfo(loss.dtype).tiny))
@@ -236,43 +291,83 @@ class Reflection:
     def _uncentred(self, centred: Parameters) -> dict[str, Tensor]:
         return {n: v + self._centre[n] if n in self._centre else v for n, v in centred.items()}
 
-    def _probe(
-        self, shapes: Mapping[str, torch.Size], generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """Draw a random direction of the parameters (buffers held at 0), in float64."""
-        return {
-            name: torch.zeros(shape, dtype=torch.float64)
-            if name in self._buffers
-            else torch.randn(shape, generator=generator, dtype=torch.float64)
-            for name, shape in shapes.items()
-        }
-
-    def _check_involution(
-        self, shapes: Mapping[str, torch.Size], generator: torch.Generator
-    ) -> None:
-        """Raise ValueError if a random direction shows that the map is no reflection."""
-        probe = self._probe(shapes, generator)
-        once = self._reflect(probe)
-        twice = self._reflect(once)
-        length = _norm(probe)
-        if _norm({name: twice[name] - p for name, p in probe.items()}) > 1e-6 * length:
-            raise ValueError("involution is not its own inverse: applied twice it changes params")
-        if abs(_norm(once) - length) > 1e-6 * length:
+    def _check(self, params: Parameters, *, own_inverse: bool = True) -> None:
+        """Raise ValueError if a trial, made once for given shapes, shows that this is no mirror."""
+        if not self._to_check:
+            return
+        shapes = frozenset((name, tuple(value.shape)) for name, value in params.items())
+        if shapes not in self._trials:
+            self._trials[shapes] = self._trial(params)
+        trial = self._trials[shapes]
+        if trial.origin_moves > 0:
             raise ValueError(
-                "involution is not orthogonal (it changes the norm), so P is not symmetric"
+                f"involution moves the origin by {trial.origin_moves:.3g}: it must be the linear "
+                "part of the reflection; pass the point that it leaves alone as centre"
+            )
+        if own_inverse and trial.return_error > trial.tolerance:
+            raise ValueError(
+                "involution is not its own inverse: applied twice it changes params, in length by "
+                f"{trial.return_error:.3g} of what it moves"
+            )
+        if abs(trial.stretch - 1) > trial.tolerance:
+            raise ValueError(
+                f"involution is not orthogonal: it multiplies the length of a generic direction by "
+                f"{trial.stretch:.4g}, so its fixed points are no mirror plane (there the gradient "
+                "of a symmetric loss may point off them) and what holds for reflections does not "
+                "hold for it; see the definition of Reflection (Ziyin, Xu and Chuang 2025, "
+                "section 3). A rescaling of units, such as (u, w) -> (2 w, u / 2), is no "
+                "reflection; the swap (u, w) -> (w, u) is"
             )
 
-    def _project_probe(
-        self, shapes: Mapping[str, torch.Size], generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """Project one random direction of the parameters, without the buffers."""
-        probe = self._probe(shapes, generator)
-        reflected = self._reflect(probe)
-        return {
-            name: (value - reflected[name]) / 2
-            for name, value in probe.items()
-            if name not in self._buffers
+    @torch.no_grad()
+    def _trial(self, params: Parameters) -> _Trial:
+        """Apply the involution to the origin, and twice to three generic directions."""
+        origin = {n: torch.zeros_like(p) for n, p in self._direction(params, 0).items()}
+        stretches, return_errors = [1.0], [0.0]
+        # The third is a combination of the other two: it tests the angle between them.
+        for phase in range(3):
+            probe = self._direction(params, phase)
+            once = self._reflect(probe)
+            twice = self._reflect(once)
+            moves = {name: once[name] != p for name, p in probe.items()}
+            before = _norm({name: probe[name] * moved for name, moved in moves.items()})
+            after = _norm({name: once[name] * moved for name, moved in moves.items()})
+            error = _norm({name: twice[name] - p for name, p in probe.items()})
+            if before:
+                stretches.append(after / before)
+                return_errors.append(error / before)
+        precisions = [torch.finfo(p.dtype).eps for p in origin.values() if p.is_floating_point()]
+        return _Trial(
+            stretch=max(stretches, key=lambda stretch: abs(stretch - 1)),
+            return_error=max(return_errors),
+            origin_moves=_norm(self._reflect(origin)),
+            # 1e-5 admits constants that were rounded to float32.
+            tolerance=max(1e-5, 4 * max(precisions, default=0.0)),
+        )
+
+    def _direction(self, params: Parameters, phase: int) -> dict[str, Tensor]:
+        """Return a generic direction, the same every time; 0 for buffers and whole numbers."""
+        # No random numbers: `torch.func.vmap` forbids them.
+        direction, count = {}, 1
+        for name, p in params.items():
+            values = torch.zeros(p.numel(), dtype=torch.float64)
+            if p.is_floating_point() and name not in self._buffers:
+                squares = torch.arange(count, count + p.numel(), dtype=torch.float64).square()
+                values = (squares + phase).sin()
+                count += p.numel()
+            direction[name] = values.reshape(p.shape).to(p.device, p.dtype)
+        return direction
+
+    def _project_probe(self, params: Parameters, generator: torch.Generator) -> dict[str, Tensor]:
+        """Project a random direction, in float64, without the buffers, which are held at 0."""
+        probe = {
+            name: torch.zeros(p.shape, dtype=torch.float64)
+            if name in self._buffers
+            else torch.randn(p.shape, generator=generator, dtype=torch.float64)
+            for name, p in params.items()
         }
+        reflected = self._reflect(probe)
+        return {n: (p - reflected[n]) / 2 for n, p in probe.items() if n not in self._buffers}
 
 
 def _norm(params: Parameters) -> float:
