@@ -52,7 +52,7 @@ def lines(
     -------
     Axes
         With labelled axes, and a legend whose title names the spread and the number of seeds.
-        `Picture` moves a legend that covers data.
+        `Picture` moves a legend that covers data below its axes.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def lines(
     >>> lines(df, "step", "loss").get_legend().get_title().get_text()
     'mean ± sd, 2 seeds'
     """
-    spread = _spread(spread, log)
+    words, errorbar = _spread(spread, log)
     check_columns(df, [x, y, arm, seed], [x, y])
     _check_positive(df, y, log)
     if df.duplicated([arm, seed, x]).any():
@@ -86,7 +86,9 @@ def lines(
 
     styles = arm_styles(df, arm)
     with style():
-        ax = _linear(ax or subplots()[1], "y")
+        ax = ax or subplots()[1]
+        scale = "log" if log else ax.get_yscale()
+        ax.set_yscale("linear")  # on a logarithmic axis seaborn would average logarithms
         for number, (label, look) in enumerate(styles.items()):
             rows = df[df[arm] == label]
             sns.lineplot(
@@ -101,15 +103,12 @@ def lines(
                 markersize=5,
                 markeredgewidth=0,
                 markevery=_every(rows[x].nunique(), number, len(styles)),
-                errorbar=_ERRORBARS[spread],
+                errorbar=errorbar,
                 err_kws={"alpha": 0.15, "linewidth": 0},
                 legend=False,
             )
-        title = f"{_SPREAD_WORDS[spread]}, {seeds_in_words(df, arm, seed)}"
-        ax.legend(title=title, alignment="left")
-    if log:
-        ax.set_yscale("log")
-    ax.set(xlabel=_label(x), ylabel=_label(y))
+        ax.legend(title=f"{words}, {seeds_in_words(df, arm, seed)}", alignment="left")
+    ax.set(xlabel=_label(x), ylabel=_label(y), yscale=scale)
     return ax
 
 
@@ -163,18 +162,21 @@ def strip(
     """
     import seaborn as sns
 
-    spread = _spread(spread, log)
+    words, errorbar = _spread(spread, log)
     rows = last_of_each_run(df, value, arm, seed)
     _check_positive(rows, value, log)
     styles = arm_styles(rows, arm)
-    ax = _linear(ax or subplots(size=(6.4, 1.1 + 0.42 * len(styles)))[1], "x")
-    axes: Any = {"x": value, "y": arm, "order": list(styles), "ax": ax, "legend": False}
+    ax = ax or subplots(size=(6.4, 1.1 + 0.42 * len(styles)))[1]
+    scale = "log" if log else ax.get_xscale()
+    ax.set_xscale("linear")  # as in `lines`
+    where: Any = {"x": value, "y": arm, "order": list(styles), "ax": ax, "legend": False}
     seeds = sorted(rows[seed].unique())
     others = len(ax.collections)
     for label, look in styles.items():
+        of_arm = rows[rows[arm] == label]
         # Dodged by seed, a seed is at one height in each arm, and no random number is drawn.
         sns.stripplot(
-            rows[rows[arm] == label],
+            of_arm,
             hue=seed,
             hue_order=seeds,
             palette=[look.colour] * len(seeds),
@@ -183,27 +185,23 @@ def strip(
             marker=look.marker,
             edgecolor=look.colour,
             linewidth=1.2,
-            **axes,
+            **where,
+        )
+        sns.pointplot(
+            of_arm,
+            color=look.colour,
+            marker="|",
+            markersize=17,
+            markeredgewidth=2.5,
+            errorbar=errorbar,
+            err_kws={"linewidth": 2.5, "solid_capstyle": "butt"},
+            **where,
         )
     for dots in ax.collections[others:]:
         dots.set_facecolor("none")
-    sns.pointplot(
-        rows,
-        hue=arm,
-        palette={label: look.colour for label, look in styles.items()},
-        marker="|",
-        markersize=17,
-        markeredgewidth=2.5,
-        linestyle="none",
-        errorbar=_ERRORBARS[spread],
-        err_kws={"linewidth": 2.5, "solid_capstyle": "butt"},
-        **axes,
-    )
-    if log:
-        ax.set_xscale("log")
     ax.tick_params(axis="y", length=0)
-    note = f"dots: one per seed; bar: {_SPREAD_WORDS[spread]}, {seeds_in_words(rows, arm, seed)}"
-    ax.set(xlabel=f"{_label(value)}\n{note}", ylabel="")
+    note = f"dots: one per seed; bar: {words}, {seeds_in_words(rows, arm, seed)}"
+    ax.set(xlabel=f"{_label(value)}\n{note}", ylabel="", xscale=scale)
     return ax
 
 
@@ -212,7 +210,7 @@ def landscape(
     xlim: tuple[float, float],
     ylim: tuple[float, float],
     *,
-    paths: Mapping[str, Any] | None = None,
+    paths: Mapping[Any, Any] | None = None,
     ax: Axes | None = None,
     levels: int | Sequence[float] = 12,
     points: int = 121,
@@ -226,7 +224,7 @@ def landscape(
         Takes two arrays of shape (points, points) and returns the losses, element by element.
     xlim, ylim : tuple of float
         Ranges of the two numbers.
-    paths : mapping of str to array, optional
+    paths : mapping of Arm or str to array, optional
         For each arm positions in order, shape (steps, 2), or (paths, steps, 2) for several. A dot
         is the start, a cross the end.
     ax : Axes, optional
@@ -258,7 +256,7 @@ def landscape(
     ['syre']
     """
     import numpy as np
-    from matplotlib.colors import LinearSegmentedColormap, to_rgba
+    from matplotlib.colors import to_rgb
 
     for argument, (low, high) in {"xlim": xlim, "ylim": ylim}.items():
         if not low < high:
@@ -272,21 +270,16 @@ def landscape(
         )
     if isinstance(levels, int):
         low, high = values.min(), values.max()
-        if log:
-            low = max(low, high * 1e-4)
-            inner = np.geomspace(low, high, levels)[1:-1]
-        else:
-            inner = np.linspace(low, high, levels)[1:-1]
-        levels = [values.min() - 1e-12, *inner, high + 1e-12]
+        spaced = np.geomspace if log else np.linspace
+        inner = spaced(max(low, high * 1e-4) if log else low, high, levels)
+        levels = [low - 1e-12, *inner[1:-1], high + 1e-12]
     # From nothing to the neutral colour: on a white page higher is darker, on a dark one brighter.
-    grey = to_rgba(NEUTRAL)
-    shades = LinearSegmentedColormap.from_list("height", [(*grey[:3], 0.0), (*grey[:3], 0.45)])
     ax = ax or subplots()[1]
-    ranks = np.arange(len(levels) - 1) / max(len(levels) - 2, 1)
-    ax.contourf(x, y, values, levels=levels, colors=[shades(rank) for rank in ranks])
+    shades = [(*to_rgb(NEUTRAL), 0.45 * rank) for rank in np.linspace(0, 1, len(levels) - 1)]
+    ax.contourf(x, y, values, levels=levels, colors=shades)
     styles = arm_styles(paths or {})
-    for name, look in styles.items():
-        path = np.asarray(paths[name] if paths else (), dtype=float)
+    for (name, look), positions in zip(styles.items(), (paths or {}).values(), strict=True):
+        path = np.asarray(positions, dtype=float)
         if path.ndim not in (2, 3) or path.shape[-1] != 2 or not path.size:
             raise ValueError(
                 f"paths[{name!r}] has shape {path.shape}; positions must be (steps, 2) or (paths, "
@@ -304,16 +297,19 @@ def landscape(
     return ax
 
 
-_SPREAD_WORDS: dict[Spread, str] = {"sd": "mean ± sd", "range": "mean, lowest to highest"}
-_ERRORBARS: dict[Spread, Any] = {"sd": "sd", "range": ("pi", 100)}
+_SPREADS: dict[str, tuple[str, Any]] = {
+    "sd": ("mean ± sd", "sd"),
+    "range": ("mean, lowest to highest", ("pi", 100)),
+}
 
 
-def _spread(spread: Spread | None, log: bool) -> Spread:
+def _spread(spread: Spread | None, log: bool) -> tuple[str, Any]:
+    """Return the words for a spread, and seaborn's name of it."""
     if spread is None:
-        return "range" if log else "sd"
-    if spread not in _SPREAD_WORDS:
+        spread = "range" if log else "sd"
+    if spread not in _SPREADS:
         raise ValueError(f"spread={spread!r} is not known; use 'sd' or 'range'")
-    return spread
+    return _SPREADS[spread]
 
 
 def _check_positive(df: pd.DataFrame, column: str, log: bool) -> None:
@@ -322,12 +318,6 @@ def _check_positive(df: pd.DataFrame, column: str, log: bool) -> None:
             f"df[{column!r}] has values that are not positive, which a logarithmic axis cannot "
             "show; use log=False, or add what makes them positive and say so"
         )
-
-
-def _linear(ax: Axes, axis: Literal["x", "y"]) -> Axes:
-    """Make an axis linear while seaborn draws: on a logarithmic one it averages logarithms."""
-    ax.set(**{f"{axis}scale": "linear"})
-    return ax
 
 
 def _every(count: int, number: int, of: int) -> tuple[int, int]:

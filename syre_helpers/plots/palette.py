@@ -8,14 +8,10 @@ their markers.
 
 from __future__ import annotations
 
-import colorsys
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import pandas as pd
+from typing import Any
 
 Dash = str | tuple[float, tuple[float, ...]]
 
@@ -59,14 +55,14 @@ METHODS = {
 SPARE = ("#d07080", "#7058a8", "#808848", "#985070", "#a888b8", "#586878")
 """Colours of no method, for all else that a figure shows."""
 
-_SPARE_MARKERS = ("H", "8", "D", "^", "s", "v")
-
-_STRENGTH = {
-    "syre": ("sigma_0", "sigma_ratio"),
-    "syre + D": ("sigma_0", "sigma_ratio"),
-    "W-fix": ("fraction",),
+_STRENGTHS = {
+    "syre": (("sigma_0", "sigma_ratio"), "#085be9", "#06a1b0"),
+    "syre + D": (("sigma_0", "sigma_ratio"), "#514bff", "#a96fff"),
+    "W-fix": (("fraction",), "#1c7458", "#3fa060"),
 }
-"""The settings that are a method's strength; the first that is set counts."""
+"""The settings that are a method's strength, of which the first that is set counts, and the colours
+of the lowest and of the highest strength. In the small room that the contrast with both pages
+leaves, hue and lightness change together."""
 
 _BY_STRENGTH = "<>posh^DPXv"
 """Markers for strengths from low to high, about a third of a decade of sigma apart."""
@@ -142,7 +138,7 @@ def arm_styles(source: Any, arm: str = "arm") -> dict[str, ArmStyle]:
     ...     }
     ... )
     >>> arm_palette(df)
-    {'syre 0.01': '#0775d9', 'syre 1': '#069ab7'}
+    {'syre 0.01': '#076fd9', 'syre 1': '#0697b8'}
     """
     styles: dict[str, ArmStyle] = {}
     spare: dict[str, ArmStyle] = {}  # by the method, or by the name that is no method
@@ -154,46 +150,30 @@ def arm_styles(source: Any, arm: str = "arm") -> dict[str, ArmStyle]:
             continue
         method = settings.get("method", label)
         style = METHODS.get(method) or spare.setdefault(method, _spare(len(spare)))
-        style = _shade(style, _strength(method, settings))
+        style = _shade(style, method, settings)
         used = taken.setdefault(method, set())
         styles[label] = _apart(style, used)
         used.add(styles[label].marker)
     return styles
 
 
-def _labels(source: Any, arm: str) -> Iterator[tuple[object, Mapping[str, Any]]]:
-    """Yield the label of each arm, and its settings as far as they are known."""
-    if hasattr(source, "columns"):
-        yield from _labels_of_table(source, arm)
-        return
-    for item in source:
-        yield (item.label, item.settings()) if hasattr(item, "settings") else (item, {})
-
-
-def _labels_of_table(df: pd.DataFrame, arm: str) -> Iterator[tuple[object, Mapping[str, Any]]]:
+def _labels(source: Any, arm: str) -> list[tuple[object, Mapping[str, Any]]]:
+    """Return the label of each arm, and its settings as far as they are known."""
+    if not hasattr(source, "columns"):
+        return [(a.label, a.settings()) if hasattr(a, "settings") else (a, {}) for a in source]
     wanted = ("method", "sigma_0", "sigma_ratio", "fraction") if arm == "arm" else ()
-    known = [column for column in wanted if column in df.columns]
-    for label, rows in df.groupby(arm, sort=False, dropna=False):
+    known = source.columns.intersection(wanted)
+    labels = []
+    for label, rows in source.groupby(arm, sort=False):
         # A setting that varies along the horizontal axis is none of the arm's.
         single = [column for column in known if rows[column].nunique(dropna=False) == 1]
-        yield label, rows[single].iloc[0].dropna().to_dict()
-
-
-def _strength(method: str, settings: Mapping[str, Any]) -> float | None:
-    """Return a method's strength on a scale from 0 to 1, or None if it has none or is not known."""
-    values = (settings.get(column) for column in _STRENGTH.get(method, ()))
-    value = next((float(v) for v in values if v is not None), None)
-    if value is None:
-        return None
-    if method != "W-fix":  # a size of theta_0, from 0.001 to 3
-        value = math.log(max(value, 1e-3) / 1e-3) / math.log(3e3)
-    return min(max(value, 0.0), 1.0)
+        labels.append((label, rows[single].iloc[0].dropna().to_dict()))
+    return labels
 
 
 def _spare(number: int) -> ArmStyle:
-    place = number % len(SPARE)
-    dash = _DASHES[(number + number // len(SPARE)) % len(_DASHES)]
-    return ArmStyle(SPARE[place], dash, _SPARE_MARKERS[place])
+    """Return the style of the arm of this number among those of no known method."""
+    return ArmStyle(SPARE[number % 6], _DASHES[number % 5], "H8D^sv"[number % 6])
 
 
 def _apart(style: ArmStyle, used: set[str]) -> ArmStyle:
@@ -205,33 +185,16 @@ def _apart(style: ArmStyle, used: set[str]) -> ArmStyle:
     return replace(style, marker=marker, dash=dashes[len(used) % len(dashes)])
 
 
-def _shade(style: ArmStyle, strength: float | None) -> ArmStyle:
-    """Return a style with the lightness, hue and marker of a strength."""
-    if strength is None:
+def _shade(style: ArmStyle, method: str, settings: Mapping[str, Any]) -> ArmStyle:
+    """Return a style with the colour and the marker of a method's strength, where it is known."""
+    columns, *ends = _STRENGTHS.get(method, ((),))
+    values = [settings[column] for column in columns if settings.get(column) is not None]
+    if not values:
         return style
-    red, green, blue = (int(style.colour[k : k + 2], 16) / 255 for k in (1, 3, 5))
-    hue, _, saturation = colorsys.rgb_to_hls(red, green, blue)
-    # Contrast with both pages bounds the luminance, which leaves little room for lightness alone.
-    turned = (hue + 0.09 * (0.5 - strength)) % 1
-    colour = _with_luminance(turned, saturation, _DARKEST + strength * (_LIGHTEST - _DARKEST))
-    return replace(style, colour=colour, marker=_BY_STRENGTH[round(10 * strength)])
-
-
-# Relative luminance (WCAG 2) with a contrast of 3.1 to #14181e, and to white.
-_DARKEST, _LIGHTEST = 0.134, 0.286
-
-
-def _with_luminance(hue: float, saturation: float, target: float) -> str:
-    low, high = 0.0, 1.0
-    for _ in range(30):
-        middle = (low + high) / 2
-        if _luminance(colorsys.hls_to_rgb(hue, middle, saturation)) < target:
-            low = middle
-        else:
-            high = middle
-    return "#" + "".join(f"{round(255 * v):02x}" for v in colorsys.hls_to_rgb(hue, low, saturation))
-
-
-def _luminance(rgb: tuple[float, float, float]) -> float:
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in rgb]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    strength = float(values[0])
+    if method != "W-fix":  # a size of theta_0, from 0.001 to 3
+        strength = math.log(max(strength, 1e-3) / 1e-3) / math.log(3e3)
+    strength = min(strength, 1.0)
+    low, high = (bytes.fromhex(end[1:]) for end in ends)
+    mixed = bytes(round(a + strength * (b - a)) for a, b in zip(low, high, strict=True))
+    return replace(style, colour=f"#{mixed.hex()}", marker=_BY_STRENGTH[round(10 * strength)])

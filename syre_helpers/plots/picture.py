@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .legends import uncover_data
-from .style import CSS_PIXELS, NEUTRAL
+from .style import CSS_PIXELS, NEUTRAL, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +20,7 @@ class Picture:
 
     Show it as the last value of a notebook cell. What is left in matplotlib's default black (text
     and lines added after `subplots`) is drawn in the neutral colour, so that it can be read on
-    both. A legend that covers data is moved to a free place in its axes, or below them.
+    both. A legend that covers a line or an area is moved below its axes.
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ class Picture:
 
         self.alt = check_alt(alt)
         if isinstance(fig, Figure):
-            uncover_data(fig)
+            with style():
+                uncover_data(fig)
         self.png = png_bytes(fig)
         self.size = css_size(fig)
 
