@@ -1,20 +1,20 @@
-"""Figures for light and dark pages: one style, one colour an arm, the spread always drawn.
+"""Figures for light and dark pages: one style, one colour per method, the spread always drawn.
 
 Everything here takes tables and functions and draws; nothing here trains.
 """
 
 from .charts import landscape, lines, strip
-from .palette import Look, arm_looks, arm_palette
+from .palette import ArmStyle, arm_palette, arm_styles
 from .picture import Picture, png_bytes
 from .style import NEUTRAL, style, subplots
 from .wording import describe, plus_minus
 
 __all__ = [
     "NEUTRAL",
-    "Look",
+    "ArmStyle",
     "Picture",
-    "arm_looks",
     "arm_palette",
+    "arm_styles",
     "describe",
     "landscape",
     "lines",

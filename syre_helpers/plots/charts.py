@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from .palette import arm_looks
+from .palette import arm_styles
 from .style import NEUTRAL, style, subplots
 from .tables import check_columns, last_of_each_run, seeds_in_words
 
@@ -28,12 +28,13 @@ def lines(
     log: bool = False,
     spread: Spread | None = None,
 ) -> Axes:
-    """Draw each arm's mean over the seeds as a line, and the spread as a band around it.
+    """Draw the mean of each arm over the seeds as a line, and the spread as a band around it.
 
     Parameters
     ----------
     df : DataFrame
-        Tidy: one row an arm, seed and value of `x`.
+        Tidy: one row per arm, seed and value of `x`. The style of an arm follows from the columns
+        that `arm_styles` reads.
     x, y : str
         Columns of numbers.
     arm, seed : str
@@ -51,6 +52,7 @@ def lines(
     -------
     Axes
         With labelled axes, and a legend whose title names the spread and the number of seeds.
+        `Picture` moves a legend that covers data below its axes.
 
     Raises
     ------
@@ -72,38 +74,41 @@ def lines(
     >>> lines(df, "step", "loss").get_legend().get_title().get_text()
     'mean ± sd, 2 seeds'
     """
-    spread = _spread(spread, log)
+    words, errorbar = _spread(spread, log)
     check_columns(df, [x, y, arm, seed], [x, y])
     _check_positive(df, y, log)
     if df.duplicated([arm, seed, x]).any():
         raise ValueError(
-            f"df has several rows for one {arm}, {seed} and {x}; make the setting that differs "
-            "part of the arm's name"
+            f"df has several rows for one {arm}, {seed} and {x}; select the rows to draw, or tell "
+            'the arms apart by their labels, with variant="..."'
         )
-    ax = _axes(ax)
-    looks = arm_looks(df[arm])
-    for number, (name, look) in enumerate(looks.items()):
-        values = df[df[arm] == name].groupby(x)[y]
-        mean, (low, high) = values.mean(), _limits(values, spread)
-        with style():
-            ax.fill_between(mean.index, low, high, color=look.colour, alpha=0.15, linewidth=0)
-            ax.plot(
-                mean.index,
-                mean,
+    import seaborn as sns
+
+    styles = arm_styles(df, arm)
+    with style():
+        ax = ax or subplots()[1]
+        scale = "log" if log else ax.get_yscale()
+        ax.set_yscale("linear")  # on a logarithmic axis seaborn would average logarithms
+        for number, (label, look) in enumerate(styles.items()):
+            rows = df[df[arm] == label]
+            sns.lineplot(
+                rows,
+                x=x,
+                y=y,
+                ax=ax,
+                label=label,
                 color=look.colour,
                 linestyle=look.dash,
                 marker=look.marker,
                 markersize=5,
-                # about six markers a line, not at the same places on all lines
-                markevery=_every(len(mean), number, len(looks)),
-                label=name,
+                markeredgewidth=0,
+                markevery=_every(rows[x].nunique(), number, len(styles)),
+                errorbar=errorbar,
+                err_kws={"alpha": 0.15, "linewidth": 0},
+                legend=False,
             )
-    if log:
-        ax.set_yscale("log")
-    ax.set(xlabel=_label(x), ylabel=_label(y))
-    with style():
-        title = f"{_SPREAD_WORDS[spread]}, {seeds_in_words(df, arm, seed)}"
-        ax.legend(title=title, alignment="left")
+        ax.legend(title=f"{words}, {seeds_in_words(df, arm, seed)}", alignment="left")
+    ax.set(xlabel=_label(x), ylabel=_label(y), yscale=scale)
     return ax
 
 
@@ -117,12 +122,13 @@ def strip(
     log: bool = False,
     spread: Spread | None = None,
 ) -> Axes:
-    """Draw one dot a seed in a row for each arm, with the mean and the spread.
+    """Draw one dot per seed in a row for each arm, with the mean and the spread.
 
     Parameters
     ----------
     df : DataFrame
-        Tidy: one row an arm and seed. With a column ``step``, the last step of each run counts.
+        Tidy: one row per arm and seed. With a column ``step``, the last step of each run counts.
+        The style of an arm follows from the columns that `arm_styles` reads.
     value : str
         Column of numbers: the horizontal axis.
     arm, seed : str
@@ -152,37 +158,50 @@ def strip(
     ... )
     >>> print(strip(df, "rank").get_xlabel())
     rank
-    dots: one a seed; bar: mean ± sd, 1 to 2 seeds
+    dots: one per seed; bar: mean ± sd, 1 to 2 seeds
     """
-    import numpy as np
+    import seaborn as sns
 
-    spread = _spread(spread, log)
+    words, errorbar = _spread(spread, log)
     rows = last_of_each_run(df, value, arm, seed)
     _check_positive(rows, value, log)
-    looks = arm_looks(rows[arm])
-    if ax is None:
-        _, ax = subplots(size=(6.4, 1.1 + 0.42 * len(looks)))
-    for place, (name, look) in enumerate(looks.items()):
-        values = rows[rows[arm] == name].sort_values(seed)[value].astype(float)
-        mean = values.mean()
-        (low,), (high,) = _limits(values.groupby(lambda _: 0), spread)
-        # by order of the seeds: the same picture every time, and a seed at one height in each arm
-        heights = place + (np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else np.zeros(1))
-        ax.plot(
-            values, heights, look.marker, color=look.colour, markersize=5, fillstyle="none",
-            markeredgewidth=1.2, linestyle="none",
-        )  # fmt: skip
-        ax.plot(
-            [low, high], [place, place], color=look.colour, linewidth=2.5, solid_capstyle="butt"
+    styles = arm_styles(rows, arm)
+    ax = ax or subplots(size=(6.4, 1.1 + 0.42 * len(styles)))[1]
+    scale = "log" if log else ax.get_xscale()
+    ax.set_xscale("linear")  # as in `lines`
+    where: Any = {"x": value, "y": arm, "order": list(styles), "ax": ax, "legend": False}
+    seeds = sorted(rows[seed].unique())
+    others = len(ax.collections)
+    for label, look in styles.items():
+        of_arm = rows[rows[arm] == label]
+        # Dodged by seed, a seed is at one height in each arm, and no random number is drawn.
+        sns.stripplot(
+            of_arm,
+            hue=seed,
+            hue_order=seeds,
+            palette=[look.colour] * len(seeds),
+            dodge=True,
+            jitter=False,
+            marker=look.marker,
+            edgecolor=look.colour,
+            linewidth=1.2,
+            **where,
         )
-        ax.plot([mean], [place], "|", color=look.colour, markersize=17, markeredgewidth=2.5)
-    if log:
-        ax.set_xscale("log")
-    ax.set_yticks(range(len(looks)), list(looks))
-    ax.set_ylim(len(looks) - 0.5, -0.5)
+        sns.pointplot(
+            of_arm,
+            color=look.colour,
+            marker="|",
+            markersize=17,
+            markeredgewidth=2.5,
+            errorbar=errorbar,
+            err_kws={"linewidth": 2.5, "solid_capstyle": "butt"},
+            **where,
+        )
+    for dots in ax.collections[others:]:
+        dots.set_facecolor("none")
     ax.tick_params(axis="y", length=0)
-    note = f"dots: one a seed; bar: {_SPREAD_WORDS[spread]}, {seeds_in_words(rows, arm, seed)}"
-    ax.set_xlabel(f"{_label(value)}\n{note}")
+    note = f"dots: one per seed; bar: {words}, {seeds_in_words(rows, arm, seed)}"
+    ax.set(xlabel=f"{_label(value)}\n{note}", ylabel="", xscale=scale)
     return ax
 
 
@@ -191,7 +210,7 @@ def landscape(
     xlim: tuple[float, float],
     ylim: tuple[float, float],
     *,
-    paths: Mapping[str, Any] | None = None,
+    paths: Mapping[Any, Any] | None = None,
     ax: Axes | None = None,
     levels: int | Sequence[float] = 12,
     points: int = 121,
@@ -205,7 +224,7 @@ def landscape(
         Takes two arrays of shape (points, points) and returns the losses, element by element.
     xlim, ylim : tuple of float
         Ranges of the two numbers.
-    paths : mapping of str to array, optional
+    paths : mapping of Arm or str to array, optional
         For each arm positions in order, shape (steps, 2), or (paths, steps, 2) for several. A dot
         is the start, a cross the end.
     ax : Axes, optional
@@ -237,7 +256,7 @@ def landscape(
     ['syre']
     """
     import numpy as np
-    from matplotlib.colors import LinearSegmentedColormap, to_rgba
+    from matplotlib.colors import to_rgb
 
     for argument, (low, high) in {"xlim": xlim, "ylim": ylim}.items():
         if not low < high:
@@ -251,21 +270,16 @@ def landscape(
         )
     if isinstance(levels, int):
         low, high = values.min(), values.max()
-        if log:
-            low = max(low, high * 1e-4)
-            inner = np.geomspace(low, high, levels)[1:-1]
-        else:
-            inner = np.linspace(low, high, levels)[1:-1]
-        levels = [values.min() - 1e-12, *inner, high + 1e-12]
+        spaced = np.geomspace if log else np.linspace
+        inner = spaced(max(low, high * 1e-4) if log else low, high, levels)
+        levels = [low - 1e-12, *inner[1:-1], high + 1e-12]
     # From nothing to the neutral colour: on a white page higher is darker, on a dark one brighter.
-    grey = to_rgba(NEUTRAL)
-    shades = LinearSegmentedColormap.from_list("height", [(*grey[:3], 0.0), (*grey[:3], 0.45)])
-    ax = _axes(ax)
-    ranks = np.arange(len(levels) - 1) / max(len(levels) - 2, 1)
-    ax.contourf(x, y, values, levels=levels, colors=[shades(rank) for rank in ranks])
-    looks = arm_looks(paths or {})
-    for name, look in looks.items():
-        path = np.asarray(paths[name] if paths else (), dtype=float)
+    ax = ax or subplots()[1]
+    shades = [(*to_rgb(NEUTRAL), 0.45 * rank) for rank in np.linspace(0, 1, len(levels) - 1)]
+    ax.contourf(x, y, values, levels=levels, colors=shades)
+    styles = arm_styles(paths or {})
+    for (name, look), positions in zip(styles.items(), (paths or {}).values(), strict=True):
+        path = np.asarray(positions, dtype=float)
         if path.ndim not in (2, 3) or path.shape[-1] != 2 or not path.size:
             raise ValueError(
                 f"paths[{name!r}] has shape {path.shape}; positions must be (steps, 2) or (paths, "
@@ -277,29 +291,25 @@ def landscape(
             ax.plot(*steps[0], "o", color=look.colour, markersize=6)
             ax.plot(*steps[-1], "X", color=look.colour, markersize=8)
     ax.set(xlim=xlim, ylim=ylim)
-    if looks:
+    if styles:
         with style():  # above the axes: grey words on grey heights would be hard to read
-            ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(looks), borderaxespad=0.2)
+            ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(styles), borderaxespad=0.2)
     return ax
 
 
-_SPREAD_WORDS: dict[Spread, str] = {"sd": "mean ± sd", "range": "mean, lowest to highest"}
+_SPREADS: dict[str, tuple[str, Any]] = {
+    "sd": ("mean ± sd", "sd"),
+    "range": ("mean, lowest to highest", ("pi", 100)),
+}
 
 
-def _spread(spread: Spread | None, log: bool) -> Spread:
+def _spread(spread: Spread | None, log: bool) -> tuple[str, Any]:
+    """Return the words for a spread, and seaborn's name of it."""
     if spread is None:
-        return "range" if log else "sd"
-    if spread not in _SPREAD_WORDS:
+        spread = "range" if log else "sd"
+    if spread not in _SPREADS:
         raise ValueError(f"spread={spread!r} is not known; use 'sd' or 'range'")
-    return spread
-
-
-def _limits(values: Any, spread: Spread) -> tuple[Any, Any]:
-    """Return the lower and upper limits of grouped values; a single seed has no spread."""
-    if spread == "range":
-        return values.min(), values.max()
-    mean, sd = values.mean(), values.std().fillna(0.0)
-    return mean - sd, mean + sd
+    return _SPREADS[spread]
 
 
 def _check_positive(df: pd.DataFrame, column: str, log: bool) -> None:
@@ -310,11 +320,8 @@ def _check_positive(df: pd.DataFrame, column: str, log: bool) -> None:
         )
 
 
-def _axes(ax: Axes | None) -> Axes:
-    return subplots()[1] if ax is None else ax
-
-
 def _every(count: int, number: int, of: int) -> tuple[int, int]:
+    """Return first and step of some six markers per line, not at the same places on all lines."""
     step = max(1, count // 6)
     return (step * number // max(of, 1), step)
 

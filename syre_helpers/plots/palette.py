@@ -1,22 +1,23 @@
-"""One colour, line style and marker an arm, the same in the whole book.
+"""The style of each arm: a colour per method in the whole book, shaded by the method's strength.
 
 The colours were searched for under these conditions, which the tests check: a contrast of at least
-3 to 1 with white and with the dark page; all arms apart in normal vision; the six that are shown
+3 to 1 with white and with the dark page; all methods apart in normal vision; the six that are shown
 most often well apart under deuteranopia too (Machado, Oliveira and Fernandes 2009), the others by
 their markers.
 """
 
 from __future__ import annotations
 
-import colorsys
-from collections.abc import Iterable
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 Dash = str | tuple[float, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
-class Look:
+class ArmStyle:
     """How an arm is drawn: colour as ``#rrggbb``, matplotlib's line style and marker."""
 
     colour: str
@@ -24,147 +25,176 @@ class Look:
     marker: str
 
 
+_SHORT_DASH: Dash = (0, (3, 1.5))
 _LONG_DASH: Dash = (0, (6, 1.5))
 _DASH_DOT: Dash = (0, (5, 1.5, 1, 1.5))
-_LOOKS = {
-    "vanilla": Look("#877e82", (0, (1, 1)), "o"),
-    "plain decay": Look("#ff5807", (0, (3, 1.5)), "s"),
+_DOTS: Dash = (0, (1, 1))
+_DASHES: tuple[Dash, ...] = ("-", _SHORT_DASH, _DASH_DOT, _DOTS, _LONG_DASH)
+
+METHODS = {
+    "vanilla": ArmStyle("#877e82", _DOTS, "o"),
+    "plain decay": ArmStyle("#ff5807", _SHORT_DASH, "s"),
     # the remedy: solid
-    "syre": Look("#0675b4", "-", "o"),
-    "syre + D": Look("#7350ff", "-", "D"),
+    "syre": ArmStyle("#0675b4", "-", "o"),
+    "syre + D": ArmStyle("#7350ff", "-", "D"),
     # rivals: dash and dot
-    "W-fix": Look("#1f8047", _DASH_DOT, "^"),
-    "pull to start": Look("#a740ab", _DASH_DOT, "v"),
-    "shrink and perturb": Look("#767ddd", _DASH_DOT, "P"),
+    "W-fix": ArmStyle("#1f8047", _DASH_DOT, "^"),
+    "pull to start": ArmStyle("#a740ab", _DASH_DOT, "v"),
+    "shrink and perturb": ArmStyle("#767ddd", _DASH_DOT, "P"),
+    "ReDo": ArmStyle("#806800", _DASH_DOT, "*"),
     # controls: long dashes
-    "D only": Look("#d667d2", _LONG_DASH, "d"),
-    "shift only": Look("#b64f1e", _LONG_DASH, "<"),
-    "perturbed once": Look("#ea0a57", _LONG_DASH, "X"),
-    "resampled bias": Look("#2da309", _LONG_DASH, "p"),
-    "symmetric bias": Look("#bb8728", _LONG_DASH, ">"),
-    "bias added after": Look("#17a491", _LONG_DASH, "h"),
+    "D only": ArmStyle("#d667d2", _LONG_DASH, "d"),
+    "shift only": ArmStyle("#b64f1e", _LONG_DASH, "<"),
+    "perturbed once": ArmStyle("#ea0a57", _LONG_DASH, "X"),
+    "resampled bias": ArmStyle("#2da309", _LONG_DASH, "p"),
+    "symmetric bias": ArmStyle("#bb8728", _LONG_DASH, ">"),
+    "bias added after": ArmStyle("#17a491", _LONG_DASH, "h"),
 }
-# For arms that the book has no name for, in order of appearance.
-_SPARE = (Look("#9c5b6f", "-", "*"), Look("#5f7f8c", "-", "8"), Look("#7d8a2e", "-", "H"))
+"""The style of each method of the book, where its strength is not known."""
+
+SPARE = ("#d07080", "#7058a8", "#808848", "#985070", "#a888b8", "#586878")
+"""Colours of no method, for all else that a figure shows."""
+
+_STRENGTHS = {
+    "syre": (("sigma_0", "sigma_ratio"), "#085be9", "#06a1b0"),
+    "syre + D": (("sigma_0", "sigma_ratio"), "#514bff", "#a96fff"),
+    "W-fix": (("fraction",), "#1c7458", "#3fa060"),
+}
+"""The settings that are a method's strength, of which the first that is set counts, and the colours
+of the lowest and of the highest strength. In the small room that the contrast with both pages
+leaves, hue and lightness change together."""
+
+_BY_STRENGTH = "<>posh^DPXv"
+"""Markers for strengths from low to high, about a third of a decade of sigma apart."""
 
 
-def arm_palette(names: Iterable[object]) -> dict[str, str]:
-    """Return a colour for each arm.
-
-    A variant, such as "syre 0.1" or "W-fix 30%", has the colour of the longest known name that it
-    begins with. Where several variants of one arm are asked for, they get shades of it, from dark
-    to light in the order given. Names that are not known get spare colours, in order of appearance.
+def arm_palette(source: Any, arm: str = "arm") -> dict[str, str]:
+    """Return the colour of each arm; see `arm_styles`.
 
     Parameters
     ----------
-    names : iterable of str
-        Arms; repetitions do no harm.
+    source : iterable of Arm or str, or DataFrame
+        What is drawn.
+    arm : str
+        Column of the arms in a DataFrame. Default "arm".
 
     Returns
     -------
     dict of str to str
-        Colours as ``#rrggbb``.
+        Colours as ``#rrggbb``, by label, in the order of first appearance.
 
     Raises
     ------
     ValueError
-        If a name is not a string, or empty.
+        As `arm_styles`.
 
     Examples
     --------
     >>> arm_palette(["syre", "plain decay"])
     {'syre': '#0675b4', 'plain decay': '#ff5807'}
-    >>> arm_palette(["syre + D 0.1"])["syre + D 0.1"] == arm_palette(["syre + D"])["syre + D"]
-    True
     """
-    return {name: look.colour for name, look in arm_looks(names).items()}
+    return {label: style.colour for label, style in arm_styles(source, arm).items()}
 
 
-def arm_looks(names: Iterable[object]) -> dict[str, Look]:
-    """Return colour, line style and marker of each arm; as `arm_palette`, which see.
+def arm_styles(source: Any, arm: str = "arm") -> dict[str, ArmStyle]:
+    """Return the colour, line style and marker of each arm, by method and strength alone.
+
+    A method has one colour. Arms of "syre" and "syre + D" have shades of it by ``sigma_ratio`` (or
+    ``sigma_0``) on a logarithmic scale from 0.001, dark, to 3, light; arms of "W-fix" by
+    ``fraction``, from 0 to 1. Other settings do not change the colour: arms that differ in nothing
+    else, such as two decays, are told apart by markers and dashes, in order of appearance. What is
+    no method has spare colours, in order of appearance.
 
     Parameters
     ----------
-    names : iterable of str
-        Arms.
+    source : iterable of Arm or str, or DataFrame
+        Arms; or names, of which only those of a method have its colour (a name is never taken
+        apart: "syre 0.1" is not known to be syre); or a table of training, whose columns
+        ``method``, ``sigma_ratio``, ``sigma_0`` and ``fraction`` are read where it has them and
+        `arm` is "arm". Any other column that is drawn, such as "optimizer", is read as names.
+    arm : str
+        Column of the arms in a DataFrame. Default "arm".
 
     Returns
     -------
-    dict of str to Look
-        In the order of first appearance.
+    dict of str to ArmStyle
+        By label, in the order of first appearance.
 
     Raises
     ------
     ValueError
-        If a name is not a string, or empty.
+        If a label is not a string, or empty.
 
     Examples
     --------
-    >>> arm_looks(["W-fix 30%"])["W-fix 30%"].marker
+    >>> arm_styles(["W-fix"])["W-fix"].marker
     '^'
+    >>> import pandas as pd
+    >>> df = pd.DataFrame(
+    ...     {
+    ...         "arm": ["syre 0.01", "syre 1"],
+    ...         "method": "syre",
+    ...         "sigma_ratio": [0.01, 1.0],
+    ...     }
+    ... )
+    >>> arm_palette(df)
+    {'syre 0.01': '#076fd9', 'syre 1': '#0697b8'}
     """
-    families: dict[str, list[str]] = {}
-    ordered: list[str] = []
-    for name in dict.fromkeys(names):
-        if not isinstance(name, str) or not name:
-            raise ValueError(f"names: {name!r} is no arm's name; use non-empty strings")
-        ordered.append(name)
-        families.setdefault(_family(name), []).append(name)
-    unknown = [family for family in families if family not in _LOOKS]
-    looks: dict[str, Look] = {}
-    for family, members in families.items():
-        look = _LOOKS.get(family) or _SPARE[unknown.index(family) % len(_SPARE)]
-        variants = [name for name in members if name != family]
-        if family in members:
-            looks[family] = look
-            shades = _shades(look, len(variants) + 1)[1:]
-        else:
-            shades = _shades(look, len(variants))
-        looks |= dict(zip(variants, shades, strict=True))
-    return {name: looks[name] for name in ordered}
+    styles: dict[str, ArmStyle] = {}
+    spare: dict[str, ArmStyle] = {}  # by the method, or by the name that is no method
+    taken: dict[str, set[str]] = {}  # markers, by method
+    for label, settings in _labels(source, arm):
+        if not isinstance(label, str) or not label:
+            raise ValueError(f"{label!r} is no label of an arm; use non-empty strings")
+        if label in styles:
+            continue
+        method = settings.get("method", label)
+        style = METHODS.get(method) or spare.setdefault(method, _spare(len(spare)))
+        style = _shade(style, method, settings)
+        used = taken.setdefault(method, set())
+        styles[label] = _apart(style, used)
+        used.add(styles[label].marker)
+    return styles
 
 
-def _family(name: str) -> str:
-    """Return the longest known arm that is the name or its beginning, up to a space or comma."""
-    known = [arm for arm in _LOOKS if name == arm or name.startswith((f"{arm} ", f"{arm},"))]
-    return max(known, key=len, default=name)
+def _labels(source: Any, arm: str) -> list[tuple[object, Mapping[str, Any]]]:
+    """Return the label of each arm, and its settings as far as they are known."""
+    if not hasattr(source, "columns"):
+        return [(a.label, a.settings()) if hasattr(a, "settings") else (a, {}) for a in source]
+    wanted = ("method", "sigma_0", "sigma_ratio", "fraction") if arm == "arm" else ()
+    known = source.columns.intersection(wanted)
+    labels = []
+    for label, rows in source.groupby(arm, sort=False):
+        # A setting that varies along the horizontal axis is none of the arm's.
+        single = [column for column in known if rows[column].nunique(dropna=False) == 1]
+        labels.append((label, rows[single].iloc[0].dropna().to_dict()))
+    return labels
 
 
-def _shades(look: Look, count: int) -> list[Look]:
-    """Return a look as it is, or variants that differ in lightness, hue and marker."""
-    if count < 2:
-        return [look] * count
-    red, green, blue = (int(look.colour[k : k + 2], 16) / 255 for k in (1, 3, 5))
-    hue, _, saturation = colorsys.rgb_to_hls(red, green, blue)
-    # Contrast with both pages bounds the luminance, which leaves little room for lightness alone.
-    shades = []
-    for k in range(count):
-        share = k / (count - 1)
-        turned = (hue + 0.09 * (0.5 - share)) % 1
-        target = _DARKEST + share * (_LIGHTEST - _DARKEST)
-        shades.append(_with_luminance(turned, saturation, target))
-    markers = (look.marker, *(m for m in "oXs^DvP" if m != look.marker))
-    return [
-        replace(look, colour=colour, marker=markers[k % len(markers)])
-        for k, colour in enumerate(shades)
-    ]
+def _spare(number: int) -> ArmStyle:
+    """Return the style of the arm of this number among those of no known method."""
+    return ArmStyle(SPARE[number % 6], _DASHES[number % 5], "H8D^sv"[number % 6])
 
 
-# Relative luminance (WCAG 2) with a contrast of 3.1 to #14181e, and to white.
-_DARKEST, _LIGHTEST = 0.134, 0.286
+def _apart(style: ArmStyle, used: set[str]) -> ArmStyle:
+    """Return a style with another marker and dash, if its marker is used by the same method."""
+    if style.marker not in used:
+        return style
+    marker = next((m for m in "oXs^DvP*<>ph" if m not in used), style.marker)
+    dashes = [style.dash, *(dash for dash in _DASHES if dash != style.dash)]
+    return replace(style, marker=marker, dash=dashes[len(used) % len(dashes)])
 
 
-def _with_luminance(hue: float, saturation: float, target: float) -> str:
-    low, high = 0.0, 1.0
-    for _ in range(30):
-        middle = (low + high) / 2
-        if _luminance(colorsys.hls_to_rgb(hue, middle, saturation)) < target:
-            low = middle
-        else:
-            high = middle
-    return "#" + "".join(f"{round(255 * v):02x}" for v in colorsys.hls_to_rgb(hue, low, saturation))
-
-
-def _luminance(rgb: tuple[float, float, float]) -> float:
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in rgb]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+def _shade(style: ArmStyle, method: str, settings: Mapping[str, Any]) -> ArmStyle:
+    """Return a style with the colour and the marker of a method's strength, where it is known."""
+    columns, *ends = _STRENGTHS.get(method, ((),))
+    values = [settings[column] for column in columns if settings.get(column) is not None]
+    if not values:
+        return style
+    strength = float(values[0])
+    if method != "W-fix":  # a size of theta_0, from 0.001 to 3
+        strength = math.log(max(strength, 1e-3) / 1e-3) / math.log(3e3)
+    strength = min(strength, 1.0)
+    low, high = (bytes.fromhex(end[1:]) for end in ends)
+    mixed = bytes(round(a + strength * (b - a)) for a, b in zip(low, high, strict=True))
+    return replace(style, colour=f"#{mixed.hex()}", marker=_BY_STRENGTH[round(10 * strength)])

@@ -8,7 +8,8 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .style import CSS_PIXELS, NEUTRAL
+from .legends import uncover_data
+from .style import CSS_PIXELS, NEUTRAL, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +20,7 @@ class Picture:
 
     Show it as the last value of a notebook cell. What is left in matplotlib's default black (text
     and lines added after `subplots`) is drawn in the neutral colour, so that it can be read on
-    both.
+    both. A legend that covers a line or an area is moved below its axes.
 
     Parameters
     ----------
@@ -45,7 +46,12 @@ class Picture:
     """
 
     def __init__(self, fig: Figure, alt: str) -> None:
+        from matplotlib.figure import Figure
+
         self.alt = check_alt(alt)
+        if isinstance(fig, Figure):
+            with style():
+                uncover_data(fig)
         self.png = png_bytes(fig)
         self.size = css_size(fig)
 
@@ -90,14 +96,14 @@ def png_bytes(fig: Figure, *, ratio: float = 2.0, colours: int = 128) -> bytes:
     fig : matplotlib Figure
         Its default blacks and white boxes are replaced by the neutral colour and by nothing.
     ratio : float
-        Pixels of the image a CSS pixel. Default 2, sharp on fine screens.
+        Pixels of the image per CSS pixel. Default 2, sharp on fine screens.
     colours : int
         Colours of the image, at most 256. Default 128.
 
     Returns
     -------
     bytes
-        200 pixels an inch, at most 128 colours, without a date: the same figure gives the same
+        200 pixels per inch, at most 128 colours, without a date: the same figure gives the same
         bytes.
 
     Raises

@@ -31,7 +31,7 @@ def check_columns(df: pd.DataFrame, columns: Iterable[str], numbers: Iterable[st
 
 
 def last_of_each_run(df: pd.DataFrame, value: str, arm: str, seed: str) -> pd.DataFrame:
-    """Return one row an arm and seed: the only one, or that of the last step."""
+    """Return one row per arm and seed: the only one, or that of the last step."""
     check_columns(df, [arm, seed, value], [value])
     if "step" in df.columns:
         df = df[df["step"] == df.groupby([arm, seed], sort=False)["step"].transform("max")]
@@ -39,8 +39,8 @@ def last_of_each_run(df: pd.DataFrame, value: str, arm: str, seed: str) -> pd.Da
     if repeated.any():
         row = df[repeated].iloc[0]
         raise ValueError(
-            f"df has several rows for {arm}={row[arm]!r}, {seed}={row[seed]!r}; keep one row an "
-            "arm and seed, or make the setting that differs part of the arm's name"
+            f"df has several rows for {arm}={row[arm]!r}, {seed}={row[seed]!r}; keep one row "
+            'per arm and seed, or tell the arms apart by their labels, with variant="..."'
         )
     return df
 

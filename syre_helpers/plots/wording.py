@@ -17,7 +17,7 @@ def describe(df: pd.DataFrame, value: str, arm: str = "arm", *, seed: str = "see
     Parameters
     ----------
     df : DataFrame
-        Tidy: one row an arm and seed. With a column ``step``, the last step of each run counts.
+        Tidy: one row per arm and seed. With a column ``step``, the last step of each run counts.
     value : str
         Column of numbers.
     arm, seed : str

@@ -1,0 +1,102 @@
+"""Figures as one image for light and dark pages, with words beside them."""
+
+import base64
+import io
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from syre_helpers import plots
+
+ALT = "Nothing is seen here but empty axes."
+
+
+class Tags(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+def pixels(png):
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image.convert("RGBA")).astype(float)
+
+
+def test_picture_is_one_transparent_image_with_its_words():
+    fig, ax = plots.subplots()
+    ax.plot([0, 1], [0, 1])
+    picture = plots.Picture(fig, alt='A line rises; it says "1 < 2 & 3",\n  that is all.')
+    ((tag, attributes),) = Tags(picture._repr_html_()).found
+    assert tag == "img"
+    assert attributes["class"] == "syre-figure dark-light"
+    assert attributes["alt"] == 'A line rises; it says "1 < 2 & 3", that is all.'
+    assert (attributes["width"], attributes["height"]) == ("640", "360")
+    kind, _, content = attributes["src"].partition(",")
+    assert kind == "data:image/png;base64"
+    image = pixels(base64.b64decode(content))
+    assert image.shape == (720, 1280, 4)
+    assert (image[..., 3] == 0).mean() > 0.8
+
+
+def test_same_figure_gives_the_same_small_bytes(runs):
+    first, second = (
+        plots.Picture(
+            plots.lines(
+                runs("vanilla", "plain decay", "W-fix", "syre", "syre + D"), "step", "test_loss"
+            ).figure,
+            ALT,
+        ).png
+        for _ in range(2)
+    )
+    assert first == second
+    assert len(first) < 40_000
+
+
+def test_figure_of_pyplot_is_closed():
+    from matplotlib import pyplot
+
+    fig, _ = pyplot.subplots()
+    plots.Picture(fig, ALT)
+    assert pyplot.get_fignums() == []
+
+
+def test_default_black_and_white_do_not_remain():
+    fig, ax = plots.subplots()
+    ax.text(0.1, 0.5, "words", fontsize=30)
+    ax.axhline(0.2, color="k", linewidth=8)
+    ax.axvspan(0.6, 0.7, facecolor="none", edgecolor="black", linewidth=8)
+    ax.scatter([0.9], [0.9], s=900, edgecolor="black", facecolor="none", linewidth=8)
+    ax.plot([0, 1], [1, 0], label="line")
+    ax.legend(frameon=True, facecolor="white")
+    fig.suptitle("title")
+    image = pixels(plots.png_bytes(fig))
+    seen = image[image[..., 3] > 200][:, :3]
+    assert len(seen) > 1000
+    assert seen.max(axis=1).min() > 80  # nothing black
+    assert seen.min(axis=1).max() < 200  # nothing white
+
+
+def test_chosen_colours_remain():
+    fig, ax = plots.subplots()
+    ax.axhline(0.5, color="#056fac", linewidth=20)
+    image = pixels(plots.png_bytes(fig))
+    assert (np.abs(image[..., :3] - [5, 111, 172]).max(-1) < 12).sum() > 10_000
+
+
+@pytest.mark.parametrize("alt", ["", "  ", "a figure", "Loss against steps for five arms", None, 3])
+def test_picture_needs_a_sentence(alt):
+    fig, _ = plots.subplots()
+    with pytest.raises(ValueError, match=r"alt=.*sentence"):
+        plots.Picture(fig, alt)
+
+
+def test_picture_needs_a_figure():
+    _, ax = plots.subplots()
+    with pytest.raises(TypeError, match="Figure, got Axes"):
+        plots.Picture(ax, ALT)
