@@ -12,7 +12,6 @@ work on the machine counts.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -21,12 +20,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import step_cost
+import _harness
+from _harness import Row
 
 ROOT = Path(__file__).parents[1]
+OPTIONS = {"jobs": {"type": int, "help": "chapters side by side; default 2"}}
+BUILDER = "book/_tools/build.py"
 # Goals of the whole book and of a chapter, in seconds, on two cores.
 WHOLE, CHAPTER = 360, 45
 
@@ -41,21 +43,11 @@ class Settings:
     device: str = "cpu"
 
 
-QUICK = Settings(chapters=("trap/reflections",))
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: a build, or a chapter of the first one, with its peak of memory."""
-
-    what: str
-    name: str
-    seconds: float
-    memory_mb: float | None
+FULL, QUICK = Settings(), Settings(chapters=("trap/reflections",))
 
 
 def copied(place: Path) -> Path:
-    """Copy all files that git knows or would add, as they are now."""
+    """Copy all files that git knows or would add, as they are now; return the place."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "-co", "--exclude-standard"],
         cwd=ROOT,
@@ -70,7 +62,7 @@ def copied(place: Path) -> Path:
     return place
 
 
-def changed(notebook: Path, kind: str) -> None:
+def change(notebook: Path, kind: str) -> None:
     """Change the last cell of a kind in a chapter."""
     content = json.loads(notebook.read_text())
     cell = [c for c in content["cells"] if c["cell_type"] == kind][-1]
@@ -81,88 +73,67 @@ def changed(notebook: Path, kind: str) -> None:
 
 def build(place: Path, settings: Settings) -> float:
     """Build the book there; return the seconds."""
-    command = [sys.executable, "book/_tools/build.py", "--jobs", str(settings.jobs)]
+    command = [sys.executable, BUILDER, "--jobs", str(settings.jobs), *settings.chapters]
     own = {"PYTHONPATH": str(place), "TORCHINDUCTOR_CACHE_DIR": str(place / "compiler")}
     begin = time.perf_counter()
-    done = subprocess.run(
-        [*command, *settings.chapters],
-        cwd=place,
-        env=os.environ | own,
-        capture_output=True,
-        text=True,
-    )
+    done = subprocess.run(command, cwd=place, env=os.environ | own, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"the book was not built:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return time.perf_counter() - begin
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Build the book four times."""
+    """Return the rows of four builds, and of the chapters of the first."""
     with tempfile.TemporaryDirectory() as folder:
         place = copied(Path(folder))
         some = place / "book" / f"{(settings.chapters or ('trap/reflections',))[0]}.ipynb"
         builds: dict[str, Callable[[], None]] = {
             "from nothing": lambda: None,
             "again, nothing changed": lambda: None,
-            "after a change of prose": lambda: changed(some, "markdown"),
-            "after a change of code": lambda: changed(some, "code"),
+            "after a change of prose": lambda: change(some, "markdown"),
+            "after a change of code": lambda: change(some, "code"),
         }
-        rows, chapters = [], []
-        for name, change in builds.items():
-            change()
-            print(f"building: {name} …", file=sys.stderr, flush=True)
-            rows.append(Row("build", name, round(build(place, settings), 1), None))
-            chapters = chapters or timed(place / "_build" / "executed")
+        rows: list[Row] = []
+        chapters: list[Row] = []
+        for name, prepare in builds.items():
+            prepare()
+            _harness.announce(name)
+            seconds = round(build(place, settings), 1)
+            rows.append({"what": "build", "name": name, "seconds": seconds, "memory_mb": None})
+            chapters = chapters or executed(place / "_build" / "executed")
     return rows + chapters
 
 
-def timed(executed: Path) -> list[Row]:
-    """Return what the chapters took, the slowest first."""
-    records = {
-        str(file.relative_to(executed).with_suffix("")): json.loads(file.read_text())
-        for file in executed.rglob("*.json")
-    }
-    rows = [
-        Row("chapter", name, round(record["seconds"], 1), round(record["peak_mb"]))
-        for name, record in records.items()
-    ]
-    return sorted(rows, key=lambda row: -row.seconds)
+def executed(folder: Path) -> list[Row]:
+    """Return the seconds and the peak of memory of each chapter, the slowest first."""
+    rows = []
+    for file in folder.rglob("*.json"):
+        record = json.loads(file.read_text())
+        rows.append(
+            {
+                "what": "chapter",
+                "name": str(file.relative_to(folder).with_suffix("")),
+                "seconds": round(record["seconds"], 1),
+                "memory_mb": round(record["peak_mb"]),
+            }
+        )
+    return sorted(rows, key=lambda row: -row["seconds"])
 
 
 def table(rows: list[Row]) -> str:
     """Return the builds and the slowest chapter as a Markdown table."""
-    chapters = [row for row in rows if row.what == "chapter"]
-    lines = ["| the book | seconds |", "| --- | ---: |"]
-    lines += [f"| {row.name} | {row.seconds:.0f} |" for row in rows if row.what == "build"]
-    slowest = chapters[0]
-    lines.append(f"| slowest of {len(chapters)} chapters, {slowest.name} | {slowest.seconds:.0f} |")
-    return "\n".join(lines)
+    chapters = [row for row in rows if row["what"] == "chapter"]
+    slowest = chapters[0] | {"name": f"slowest of {len(chapters)} chapters, {chapters[0]['name']}"}
+    shown = [*(row for row in rows if row["what"] == "build"), slowest]
+    lines = [[row["name"], f"{row['seconds']:.0f}"] for row in shown]
+    return _harness.markdown(["the book", "seconds"], lines)
 
 
-def main() -> int:
-    """Read the command line, measure, print, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="execute one chapter")
-    parser.add_argument("--jobs", type=int, help="chapters side by side; default 2")
-    parser.add_argument("--out", type=Path, help="folder to write to; 'results' unless --quick")
-    options = parser.parse_args()
-    settings = QUICK if options.quick else Settings()
-    if options.jobs is not None:
-        settings = replace(settings, jobs=options.jobs)
-    begin = time.perf_counter()
-    rows = measure(settings)
-    source = step_cost.provenance(
-        settings, options.quick, time.perf_counter() - begin, "book_build"
-    )
-    print(table(rows))
-    if not options.quick:
-        print(f"\ngoals: {WHOLE} s from nothing, {CHAPTER} s a chapter, on two cores")
-    folder = options.out or (None if options.quick else ROOT / "results")
-    if folder is not None:
-        step_cost.write(folder, rows, source, "book_build")
-        print(f"\nwritten: book_build.csv and book_build.json in {folder.name}/")
-    return 0
+def report(rows: list[Row]) -> str:
+    """Return what is printed."""
+    goals = f"goals: {WHOLE} s from nothing, {CHAPTER} s per chapter, on two cores"
+    return f"{table(rows)}\n\n{goals}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_harness.run(sys.modules[__name__]))

@@ -12,16 +12,21 @@ from __future__ import annotations
 
 import sys
 
-from network_cost import BASELINE, Settings, main
+import _harness
+import network_cost
+from _harness import AGAIN, BASELINE, Row
+from network_cost import CONSTANTS, OPTIONS, QUICK, Settings, report
 
-FORMS = (
-    BASELINE,
-    f"{BASELINE} again",
-    "attach",
-    "attach, computed",
-    "attach + D",
-    "attach + D, computed",
-)
+__all__ = ["CONSTANTS", "FORMS", "FULL", "OPTIONS", "QUICK", "measure", "report"]
+
+FORMS = (BASELINE, AGAIN, "attach", "attach, computed", "attach + D", "attach + D, computed")
+FULL = Settings(seconds=(20.0, 60.0, 60.0))
+
+
+def measure(settings: Settings) -> list[Row]:
+    """Return the rows of all networks."""
+    return network_cost.measure(settings, FORMS)
+
 
 if __name__ == "__main__":
-    sys.exit(main("computed_cost", FORMS, Settings(seconds=(20.0, 60.0, 60.0))))
+    sys.exit(_harness.run(sys.modules[__name__]))

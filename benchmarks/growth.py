@@ -6,16 +6,15 @@
 Every point is a run of `fit_many` in a fresh process, since the most memory that a process ever
 held cannot be measured twice in one; what a tiny run has loaded before is not counted. Points come
 in a random order, so that what else the machine does hits all curves. A step is a whole one, timed
-one by one; what comes before the first few (the models, recording the program) counts as start. The
-program is not compiled: that would take longer than all else here, and is a matter of a factor. On
-a CPU the times are those of the processor, on one thread, so that other work on the machine counts
-for little. Behind the last point of a curve two more are extrapolated, along the slope between the
-last two in logarithms. They are marked as such and are no measurements.
+one by one; what comes before the first few (the models, tracing the step) counts as start. The step
+is not compiled: that would take longer than all else here, and is a matter of a factor. On a CPU
+the times are those of the processor, on one thread, so that other work on the machine counts for
+little. Behind the last point of a curve two more are extrapolated, along the slope between the last
+two in logarithms. They are marked as such and are no measurements.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import math
@@ -26,24 +25,24 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import step_cost
+import _harness
 import torch
+from _harness import Row
 
 import syre_helpers as sh
-from syre_helpers.experiments.record import peak_memory_mb
+from syre_helpers._provenance import peak_memory_mb
 from syre_helpers.training.options import listening
 
-WARM = 3  # steps before this one pay for memory and for recording the program
+WARM = 3  # steps before this one pay for memory and for tracing
 FEWEST = 5  # steps that are timed, however long they take
-BEYOND = (4, 16)  # so many times the last measured size is extrapolated
+BEYOND = (4, 16)  # the last measured size is extrapolated to these multiples of it
 
 
 @dataclass(frozen=True)
 class Point:
-    """What is trained: a fully connected network, so many arms and seeds of it."""
+    """A point of a curve: arms and seeds of a fully connected network."""
 
     curve: str
     widths: tuple[int, ...]
@@ -57,7 +56,7 @@ class Point:
 
     @property
     def size(self) -> int:
-        """What the curve's axis counts."""
+        """The point's place on the axis of its curve."""
         sizes = {"parameters": self.parameters, "seeds": self.seeds, "arms": self.arms}
         return sizes.get(self.curve, self.arms * self.seeds)
 
@@ -66,38 +65,21 @@ class Point:
 class Settings:
     """What was run. The base model is 64-32-10, trained with SGD and momentum."""
 
-    hidden: tuple[int, ...] = (8, 32, 128, 512, 2048)  # two layers each, 2 arms x 4 seeds
+    hidden: tuple[int, ...] = (8, 32, 128, 512, 2048)  # two layers each, one model
     seeds: tuple[int, ...] = (1, 4, 16, 64, 256)  # with 2 arms
     arms: tuple[int, ...] = (1, 2, 4, 8, 16, 32)  # with 8 seeds
     squares: tuple[int, ...] = (1, 2, 4, 8, 16, 32)  # models: as many arms as seeds
     samples: int = 1024
     batch: int = 32
-    seconds: float = 0.7  # of steps a point
+    seconds: float = 0.7  # of steps per point
     threads: int = 1
     device: str = "cpu"
 
 
+FULL = Settings()
 QUICK = Settings(
     hidden=(8, 32, 128), seeds=(1, 4, 16), arms=(1, 2, 4), squares=(1, 2, 4), seconds=0.05
 )
-
-
-@dataclass(frozen=True)
-class Row:
-    """One point of a curve; low and high are the quartiles over all steps."""
-
-    curve: str
-    size: int
-    kind: str
-    parameters: int | None
-    arms: int | None
-    seeds: int | None
-    step_ms: float
-    step_ms_low: float | None
-    step_ms_high: float | None
-    start_s: float | None
-    memory_mb: float
-    steps: int
 
 
 class Enough(Exception):
@@ -117,7 +99,7 @@ def points(settings: Settings) -> list[Point]:
 
 
 def measure_here(point: Point, settings: Settings) -> dict[str, Any]:
-    """Train a point's models for a while; return the times of steps, and the memory they took."""
+    """Return the times of steps of a point's models, and the memory that they took."""
     torch.set_num_threads(settings.threads)
     train(Point("models", (64, 8, 10), 1, 1), settings, seconds=0.0)
     loaded = memory_mb(settings)
@@ -133,18 +115,17 @@ def memory_mb(settings: Settings) -> float:
 
 
 def train(point: Point, settings: Settings, seconds: float) -> tuple[list[float], float]:
-    """Train for so many seconds; return milliseconds of each step, and seconds until the first."""
+    """Return the milliseconds of each step, and the seconds until the first of them."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(settings.samples, point.widths[0], generator=generator)
     y = torch.randint(point.widths[-1], (settings.samples,), generator=generator)
-    arms = [sh.arms.syre(1e-3, 0.01 * (k + 1)).renamed(f"syre {k}") for k in range(point.arms)]
+    arms = [sh.arms.syre(1e-3, 0.01 * (k + 1)) for k in range(point.arms)]
     clock = time.process_time if settings.device == "cpu" else time.perf_counter
     times: list[tuple[float, int]] = []
     begin = clock()
 
     def listen(done: int, total: int) -> None:
-        if settings.device != "cpu":
-            torch.cuda.synchronize()
+        _harness.synchronize(settings.device)
         times.append((clock(), done))
         if len(times) > WARM + FEWEST and times[-1][0] - times[WARM][0] > seconds:
             raise Enough
@@ -173,7 +154,7 @@ def train(point: Point, settings: Settings, seconds: float) -> tuple[list[float]
 
 
 def in_a_process(point: Point, settings: Settings) -> dict[str, Any]:
-    """Do as `measure_here`, in a fresh process."""
+    """Return what `measure_here` finds in a fresh process."""
     given = json.dumps({"point": asdict(point), "settings": asdict(settings)})
     command = [sys.executable, __file__, "--point", given]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -182,28 +163,40 @@ def in_a_process(point: Point, settings: Settings) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def answer(given: str) -> str:
+    """Return what was asked for by `in_a_process`, in the fresh process."""
+    asked = json.loads(given)
+    point = Point(**{**asked["point"], "widths": tuple(asked["point"]["widths"])})
+    return json.dumps(measure_here(point, Settings(**asked["settings"])))
+
+
 def measure(settings: Settings) -> list[Row]:
-    """Measure all points in a random order, and extrapolate each curve."""
-    order = points(settings)
-    random.Random(0).shuffle(order)
+    """Return the rows of all curves: points measured in a random order, and extrapolated ones."""
+    listed = points(settings)
     found = {}
-    for number, point in enumerate(order):
-        print(f"{number + 1} of {len(order)}: {point} …", file=sys.stderr, flush=True)
+    for number, point in enumerate(random.Random(0).sample(listed, len(listed))):
+        _harness.announce(f"{number + 1} of {len(listed)}: {point}")
         found[point] = row(point, in_a_process(point, settings))
     curves: dict[str, list[Row]] = {}
-    for point in points(settings):
+    for point in listed:
         curves.setdefault(point.curve, []).append(found[point])
     return [one for rows in curves.values() for one in (*rows, *extrapolated(rows))]
 
 
 def row(point: Point, found: dict[str, Any]) -> Row:
-    """Summarise a point: the median step and its quartiles."""
-    low, middle, high = (round(q, 4) for q in statistics.quantiles(found["steps"], n=4))
-    return Row(
-        point.curve, point.size, "measured", point.parameters, point.arms, point.seeds,
-        middle, low, high, round(found["start_s"], 2), round(found["memory_mb"], 1),
-        len(found["steps"]),
-    )  # fmt: skip
+    """Return the line of a point: the median step and its quartiles over all steps."""
+    return {
+        "curve": point.curve,
+        "size": point.size,
+        "kind": "measured",
+        "parameters": point.parameters,
+        "arms": point.arms,
+        "seeds": point.seeds,
+        **_harness.spread("step_ms", found["steps"]),
+        "start_s": round(found["start_s"], 2),
+        "memory_mb": round(found["memory_mb"], 1),
+        "steps": len(found["steps"]),
+    }
 
 
 def slope(sizes: Sequence[float], costs: Sequence[float]) -> float:
@@ -215,61 +208,39 @@ def slope(sizes: Sequence[float], costs: Sequence[float]) -> float:
 def extrapolated(measured: list[Row]) -> list[Row]:
     """Return the rows behind a curve's last point, along the slope between its last two."""
     tail = measured[-2:]  # curves still bend where overhead ends
-    sizes, last = [r.size for r in tail], tail[-1]
-    step = slope(sizes, [r.step_ms for r in tail])
+    sizes, last = [r["size"] for r in tail], tail[-1]
+    step = slope(sizes, [r["step_ms"] for r in tail])
     # Small models hardly show in the memory of a process.
-    memory = slope(sizes, [max(1.0, r.memory_mb) for r in tail])
+    memory = slope(sizes, [max(1.0, r["memory_mb"]) for r in tail])
     return [
-        Row(
-            last.curve, times * last.size, "extrapolated", None, None, None,
-            float(f"{last.step_ms * times**step:.3g}"), None, None, None,
-            float(f"{last.memory_mb * times**memory:.3g}"), 0,
-        )
+        dict.fromkeys(last)
+        | {
+            "curve": last["curve"],
+            "size": times * last["size"],
+            "kind": "extrapolated",
+            "step_ms": float(f"{last['step_ms'] * times**step:.3g}"),
+            "memory_mb": float(f"{last['memory_mb'] * times**memory:.3g}"),
+            "steps": 0,
+        }
         for times in BEYOND
-    ]  # fmt: skip
-
-
-def table(rows: list[Row]) -> str:
-    """Return the curves as a Markdown table."""
-    lines = [
-        "| curve | size | ms a step (quartiles) | start, s | MB |",
-        "| --- | ---: | ---: | ---: | ---: |",
     ]
+
+
+def report(rows: list[Row]) -> str:
+    """Return the curves as a Markdown table."""
+    lines = []
     for r in rows:
-        if r.kind == "measured":
-            cost = f"{r.step_ms:.3g} ({r.step_ms_low:.3g}–{r.step_ms_high:.3g}) | {r.start_s:.1f}"
-        else:
-            cost = f"extrapolated: {r.step_ms:.3g} | "
-        lines.append(f"| {r.curve} | {r.size:,} | {cost} | {r.memory_mb:,.0f} |")
-    return "\n".join(lines)
-
-
-def main() -> int:
-    """Read the command line, measure, print, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="short curves, a few seconds")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--out", type=Path, help="folder to write to; 'results' unless --quick")
-    parser.add_argument("--point", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.point is not None:
-        given = json.loads(options.point)
-        given["point"]["widths"] = tuple(given["point"]["widths"])
-        print(json.dumps(measure_here(Point(**given["point"]), Settings(**given["settings"]))))
-        return 0
-    device = str(sh.pick_device(options.device, quiet=True))
-    settings = Settings(**{**asdict(QUICK if options.quick else Settings()), "device": device})
-    begin = time.perf_counter()
-    rows = measure(settings)
-    seconds = time.perf_counter() - begin
-    source = step_cost.provenance(settings, options.quick, seconds, "growth")
-    print(table(rows))
-    folder = options.out or (None if options.quick else Path(__file__).parents[1] / "results")
-    if folder is not None:
-        step_cost.write(folder, rows, source, "growth")
-        print(f"\nwritten: growth.csv and growth.json in {folder.name}/")
-    return 0
+        cost, start = f"extrapolated: {r['step_ms']:.3g}", ""
+        if r["kind"] == "measured":
+            cost = f"{r['step_ms']:.3g} ({r['step_ms_low']:.3g}–{r['step_ms_high']:.3g})"
+            start = f"{r['start_s']:.1f}"
+        lines.append([r["curve"], f"{r['size']:,}", cost, start, f"{r['memory_mb']:,.0f}"])
+    header = ["curve", "size", "ms per step (quartiles)", "start, s", "MB"]
+    return _harness.markdown(header, lines)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:2] == ["--point"]:
+        print(answer(sys.argv[2]))
+        sys.exit()
+    sys.exit(_harness.run(sys.modules[__name__]))

@@ -7,30 +7,24 @@
 All forms train the same models by the same rule: syre (coupled), SGD with momentum 0.9, and a
 minibatch of its own for every model. The loop takes a step of one model after the other, as one
 writes it by hand. What no program can do without, the matrix products of the stacked models, is
-timed by itself: it bounds the ratio. The forms take turns, in a new random order in every round,
-each for about the same time; a ratio compares two forms within a round. Compilation happens before
-that, once with an empty cache on disk and once again; its seconds stand in columns of their own.
+timed by itself: it bounds the ratio, which is the loop's time over that of a form. Each form runs
+for about the same time at a time. Compilation happens before that, once with an empty cache on disk
+and once again; its seconds stand in columns of their own.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
 import itertools
-import json
 import os
-import random
-import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import step_cost
+import _harness
 import torch
-from step_cost import DECAY, SIGMA_RATIO
+from _harness import DECAY, SIGMA_RATIO, Row
 from torch import Tensor, nn
 
 import syre_helpers as sh
@@ -41,6 +35,7 @@ from syre_helpers.training.fleet import Fleet, enlist
 from syre_helpers.training.options import made_with_seed
 from syre_helpers.training.stepping import Programs, StackedStep
 
+CONSTANTS = _harness.CONSTANTS
 SAMPLES = 2048
 LOOP, PRODUCTS, PLAIN, COMPILED = "loop", "matrix products", "many", "many, compiled"
 
@@ -58,15 +53,26 @@ class Settings:
     compiled: tuple[int, ...] = (8, 32, 256)  # numbers of models, for the middle network
     seconds: float = 80.0  # for the steps of all cells
     turn: float = 0.02  # seconds that a form runs at a time
+    compile: bool = True
     threads: int = 2
     device: str = "cpu"
 
 
+FULL = Settings()
 QUICK = Settings(
     widths=((8, 8, 2), (64, 32, 10)), models=(2, 8), compared=8, compiled=(8,), seconds=4.0,
     threads=1,
 )  # fmt: skip
-ON_CUDA = {"models": (32, 256, 1024), "compared": 256, "compiled": (32, 256, 1024)}
+ON_GPU = {"models": (32, 256, 1024), "compared": 256, "compiled": (32, 256, 1024)}
+OPTIONS = _harness.OPTIONS | {
+    "threads": {"type": int, "help": "of PyTorch; 2, with --quick 1"},
+    "no-compile": {
+        "dest": "compile",
+        "action": "store_const",
+        "const": False,
+        "help": "leave the compiled form out",
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -79,35 +85,21 @@ class Cell:
     compiled: bool
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table; low and high are the quartiles, ratio is loop / form."""
-
-    widths: str
-    models: int
-    batch: int
-    form: str
-    ms: float
-    ms_low: float
-    ms_high: float
-    ratio: float
-    ratio_low: float
-    ratio_high: float
-    compile_s: float | None
-    compile_again_s: float | None
-    rounds: int
-
-
 def cells(settings: Settings) -> list[Cell]:
     """Return what to compare: the curve over models, and the larger batch."""
-    middle = settings.widths[1]
+
+    def compiled(widths: tuple[int, ...], models: int) -> bool:
+        middle = widths == settings.widths[1] and models in settings.compiled
+        return settings.compile and (middle or models == settings.compared)
+
     curve = [
-        Cell(
-            w, n, settings.batch, n == settings.compared or (w == middle and n in settings.compiled)
-        )
-        for w, n in itertools.product(settings.widths, settings.models)
+        Cell(widths, models, settings.batch, compiled(widths, models))
+        for widths, models in itertools.product(settings.widths, settings.models)
     ]
-    return curve + [Cell(w, settings.compared, settings.large_batch, True) for w in settings.widths]
+    return curve + [
+        Cell(widths, settings.compared, settings.large_batch, settings.compile)
+        for widths in settings.widths
+    ]
 
 
 def data_for(widths: tuple[int, ...], device: str) -> tuple[Tensor, Tensor]:
@@ -222,8 +214,8 @@ def named(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach() for name, p in model.named_parameters()}
 
 
-def prepare(cell: Cell, device: str) -> tuple[dict[str, Any], tuple[float, float] | None]:
-    """Make the forms of a cell and take their first steps; the seconds of compilation if any."""
+def prepare(cell: Cell, device: str) -> tuple[dict[str, Any], list[float]]:
+    """Return the forms of a cell after their first steps, and the seconds of compilation if any."""
     forms: dict[str, Any] = {
         LOOP: Loop(cell, device),
         PRODUCTS: Products(cell, device),
@@ -232,159 +224,113 @@ def prepare(cell: Cell, device: str) -> tuple[dict[str, Any], tuple[float, float
     for form in forms.values():
         for t in range(3):
             form.step(t)
-    if not cell.compiled:
-        return forms, None
-    seconds = []
-    for _ in range(2):
+    seconds: list[float] = []
+    for _ in range(2 if cell.compiled else 0):
         torch._dynamo.reset()  # forgets what is in memory; the cache on disk stays
         many = Many(cell, device, True)
         many.step(0)  # by torch.optim
         begin = time.perf_counter()
         many.step(1)
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(round(time.perf_counter() - begin, 1))
         many.step(2)
         if not many.choice.compiled:
             print(f"not compiled: {many.choice.reason}", file=sys.stderr)
-            return forms, None
-    forms[COMPILED] = many
-    return forms, (seconds[0], seconds[1])
+            return forms, []
+        forms[COMPILED] = many
+    return forms, seconds
 
 
-def time_cell(cell: Cell, seconds: float, settings: Settings) -> list[Row]:
-    """Time the forms of a cell in turns."""
-    forms, compilation = prepare(cell, settings.device)
-    once = step_cost.Settings(burst=1, device=settings.device)
-    at = dict.fromkeys(forms, 3)
+class Turn:
+    """A form that runs for a turn at a time."""
 
-    def run(name: str, steps: int) -> float:
+    def __init__(self, form: Any, settings: Settings) -> None:
+        self.form, self.device, self.done = form, settings.device, itertools.count(3)
+        self.steps = max(1, round(1e3 * settings.turn / self.run(2)))
+
+    def run(self, steps: int) -> float:
+        """Return the milliseconds of a step, from some steps."""
+
         def work() -> None:
-            for _ in range(steps):
-                forms[name].step(at[name])
-                at[name] += 1
+            for t in itertools.islice(self.done, steps):
+                self.form.step(t)
 
-        return 1e3 * step_cost.clock(work, once) / steps
+        return _harness.milliseconds(work, self.device, wall=True) / steps
 
-    steps = {name: max(1, round(1e3 * settings.turn / run(name, 2))) for name in forms}
-    measured: dict[str, list[float]] = {name: [] for name in forms}
-    order, shuffle = list(forms), random.Random(0)
-    end = time.perf_counter() + seconds
-    while len(measured[LOOP]) < 3 or time.perf_counter() < end:
-        shuffle.shuffle(order)
-        for name in order:
-            run(name, 1)  # brings its arrays into the cache
-            measured[name].append(run(name, steps[name]))
-    return [row(cell, name, measured, compilation if name == COMPILED else None) for name in forms]
+    def clock(self) -> float:
+        """Return the milliseconds of a step in a turn."""
+        self.run(1)  # brings its arrays into the cache
+        return self.run(self.steps)
 
 
-def row(
-    cell: Cell,
-    form: str,
-    measured: dict[str, list[float]],
-    compilation: tuple[float, float] | None,
-) -> Row:
-    """Summarise the times of one form: median and quartiles."""
-    ratios = [a / b for a, b in zip(measured[LOOP], measured[form], strict=True)]
-    ms, ratio = (statistics.quantiles(values, n=4) for values in (measured[form], ratios))
-    numbers = [round(v, 4) for v in (ms[1], ms[0], ms[2], ratio[1], ratio[0], ratio[2])]
-    first, again = (None, None) if compilation is None else (round(s, 1) for s in compilation)
-    widths = "-".join(map(str, cell.widths))
-    return Row(widths, cell.models, cell.batch, form, *numbers, first, again, len(measured[form]))
+def compare(cell: Cell, seconds: float, settings: Settings) -> list[Row]:
+    """Return one row per form of a cell, timed in turns."""
+    what = f"{'-'.join(map(str, cell.widths))}, batch {cell.batch}, {cell.models} models"
+    _harness.announce(what)
+    forms, compilation = prepare(cell, settings.device)
+    turns = {name: Turn(form, settings) for name, form in forms.items()}
+    times = _harness.in_turns(turns, Turn.clock, seconds)
+    return [row(cell, name, times, compilation if name == COMPILED else []) for name in forms]
+
+
+def row(cell: Cell, form: str, times: dict[str, list[float]], compilation: list[float]) -> Row:
+    """Return the line of one form."""
+    first, again = compilation or (None, None)
+    return {
+        "widths": "-".join(map(str, cell.widths)),
+        "models": cell.models,
+        "batch": cell.batch,
+        "form": form,
+        **_harness.spread("ms", times[form]),
+        **_harness.ratios(times[LOOP], times[form]),
+        "compile_s": first,
+        "compile_again_s": again,
+        "rounds": len(times[form]),
+    }
+
+
+def measure(settings: Settings) -> list[Row]:
+    """Return the rows of all cells."""
+    todo = cells(settings)
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = empty
+        return [r for cell in todo for r in compare(cell, settings.seconds / len(todo), settings)]
 
 
 def table(rows: list[Row]) -> str:
-    """Return the ratios as a Markdown table: one line a cell."""
-    found = {(r.widths, r.batch, r.models, r.form): r for r in rows}
-    lines = [
-        "| network | batch | models | loop | at most | many | compiled | compilation, again |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    """Return the ratios as a Markdown table: one line per cell."""
+    found = {(r["widths"], r["batch"], r["models"], r["form"]): r for r in rows}
+    lines = []
     for widths, batch, models in dict.fromkeys(key[:3] for key in found):
-        loop, most, plain = (found[widths, batch, models, form] for form in (LOOP, PRODUCTS, PLAIN))
-        compiled = found.get((widths, batch, models, COMPILED))
-        last = "| |"
-        if compiled is not None:
-            last = (
-                f"{spread(compiled)} | {compiled.compile_s:.0f} s, "
-                f"{compiled.compile_again_s:.0f} s |"
-            )
-        lines.append(
-            f"| {widths} | {batch} | {models} | {loop.ms:.2f} ms | {most.ratio:.1f} "
-            f"| {spread(plain)} | {last}"
+        loop, most, plain, compiled = (
+            found.get((widths, batch, models, form)) for form in (LOOP, PRODUCTS, PLAIN, COMPILED)
         )
-    return "\n".join(lines)
+        waited = ""
+        if compiled is not None:
+            waited = f"{compiled['compile_s']:.0f} s, {compiled['compile_again_s']:.0f} s"
+        lines.append(
+            [
+                widths,
+                str(batch),
+                str(models),
+                f"{loop['ms']:.2f} ms",
+                f"{most['ratio']:.1f}",
+                _harness.ratio_cell(plain, digits=1),
+                _harness.ratio_cell(compiled, digits=1),
+                waited,
+            ]
+        )
+    header = ["network", "batch", "models", "loop", "at most", "many", "compiled"]
+    return _harness.markdown([*header, "compilation, again"], lines)
 
 
-def spread(r: Row) -> str:
-    return f"{r.ratio:.1f} ({r.ratio_low:.1f}–{r.ratio_high:.1f})"
-
-
-def read(folder: Path) -> tuple[list[Row], dict[str, Any]]:
-    """Return what was written."""
-    with (folder / "many_models.csv").open(newline="") as file:
-        rows = [
-            Row(
-                line["widths"],
-                int(line["models"]),
-                int(line["batch"]),
-                line["form"],
-                *(float(line[f.name]) for f in fields(Row)[4:10]),
-                *(float(line[f]) if line[f] else None for f in ("compile_s", "compile_again_s")),
-                int(line["rounds"]),
-            )
-            for line in csv.DictReader(file)
-        ]
-    return rows, json.loads((folder / "many_models.json").read_text())
-
-
-def main() -> int:
-    """Read the command line, measure, print, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="two small networks, few models")
-    parser.add_argument("--seconds", type=float, help="how long the steps are timed, in all")
-    parser.add_argument("--threads", type=int, help="of PyTorch; 2, with --quick 1")
-    parser.add_argument("--no-compile", action="store_true", help="leave the compiled form out")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--out", type=Path, help="folder to write to; 'results' unless --quick")
-    options = parser.parse_args()
-    settings = replace(
-        QUICK if options.quick else Settings(),
-        device=str(sh.pick_device(options.device, quiet=True)),
-    )
-    if settings.device != "cpu" and not options.quick:
-        settings = replace(settings, **ON_CUDA)
-    for name in ("seconds", "threads"):
-        if getattr(options, name) is not None:
-            settings = replace(settings, **{name: getattr(options, name)})
-    torch.set_num_threads(settings.threads)
-    begin = time.perf_counter()
-    with tempfile.TemporaryDirectory() as empty:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = empty
-        rows = measure(settings, not options.no_compile)
-    source = step_cost.provenance(
-        settings, options.quick, time.perf_counter() - begin, "many_models"
-    )
-    print(
+def report(rows: list[Row]) -> str:
+    """Return what is printed."""
+    heading = (
         "Time of a step of the loop over that of many models as one: median (quartiles);\n"
-        "at most: over that of their matrix products alone\n"
+        "at most: over that of their matrix products alone"
     )
-    print(table(rows))
-    folder = options.out or (None if options.quick else Path(__file__).parents[1] / "results")
-    if folder is not None:
-        step_cost.write(folder, rows, source, "many_models")
-        print(f"\nwritten: many_models.csv and many_models.json in {folder.name}/")
-    return 0
-
-
-def measure(settings: Settings, compiling: bool) -> list[Row]:
-    """Time all cells."""
-    todo = [replace(cell, compiled=cell.compiled and compiling) for cell in cells(settings)]
-    rows = []
-    for done, cell in enumerate(todo):
-        what = f"{'-'.join(map(str, cell.widths))}, batch {cell.batch}, {cell.models} models"
-        print(f"[{done + 1}/{len(todo)}] {what} …", file=sys.stderr, flush=True)
-        rows += time_cell(cell, settings.seconds / len(todo), settings)
-    return rows
+    return f"{heading}\n\n{table(rows)}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_harness.run(sys.modules[__name__]))

@@ -6,38 +6,36 @@
 
 `step_cost.py` looks at one network and several optimizers; this program at a fully connected
 network, a ResNet-18 and a vision transformer, each with its usual optimizer. A step is a whole one:
-forward, backward, decay, update. The forms take turns, in a new random order in every round, and a
-ratio compares two of them within a round; that of "built-in decay again" says what noise alone
-does. On a CPU the times are those of the processor, on one thread, so that other work on the
-machine counts for little. Memory is what exists between steps and what the forward pass keeps for
+forward, backward, decay, update. The ratio of "built-in decay again" says what noise alone does. On
+a CPU the times are those of the processor, on one thread, so that other work on the machine counts
+for little. Memory, a ratio too, is what exists between steps and what the forward pass keeps for
 the backward pass.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
 import gc
-import json
-import random
-import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import step_cost
+import _harness
 import torch
-from step_cost import BASELINE, DECAY, OPTIMIZERS, SIGMA_D, SIGMA_RATIO
+from _harness import BASELINE, OPTIMIZERS, Row, Training
 from torch import Tensor, nn
 
 import syre_helpers as sh
 
-FORMS = tuple(form for form in step_cost.FORMS if form != "no decay")
+CONSTANTS = _harness.CONSTANTS
+FORMS = (BASELINE, _harness.AGAIN, "attach", "attach + D", "parametrize", "penalty")
 NETWORKS = {"MLP": "AdamW foreach", "ResNet-18": "SGD foreach", "ViT": "AdamW foreach"}
 """Each network with its usual optimizer."""
+OPTIONS = _harness.OPTIONS | {
+    "seconds": {
+        "type": lambda text: (float(text),) * len(NETWORKS),
+        "help": "how long each network's steps are timed",
+    }
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,7 @@ class Settings:
     device: str = "cpu"
 
 
+FULL = Settings()
 QUICK = Settings(
     widths=(64, 128, 10),
     mlp_batch=32,
@@ -64,37 +63,6 @@ QUICK = Settings(
     image_batch=4,
     seconds=(0.3, 0.3, 0.3),
 )
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table; low and high are the quartiles, memory is a ratio."""
-
-    network: str
-    optimizer: str
-    form: str
-    parameters: int
-    ms: float
-    ratio: float
-    ratio_low: float
-    ratio_high: float
-    memory: float
-    rounds: int
-
-
-@dataclass(frozen=True)
-class Training:
-    """One model in training."""
-
-    model: nn.Module
-    loss: Callable[[], Tensor]
-    optimizer: torch.optim.Optimizer
-
-    def step(self) -> None:
-        """Take one whole training step."""
-        self.optimizer.zero_grad()
-        self.loss().backward()
-        self.optimizer.step()
 
 
 def network(name: str, settings: Settings) -> tuple[nn.Module, Tensor]:
@@ -109,63 +77,18 @@ def network(name: str, settings: Settings) -> tuple[nn.Module, Tensor]:
     return sh.models.vit((3, 32, 32), 10, *settings.vit), x
 
 
-def set_up(name: str, form: str, settings: Settings) -> Training:
+def training(name: str, form: str, settings: Settings) -> Training:
     """Return a network in training with one form of decay."""
     torch.manual_seed(0)
     model, x = network(name, settings)
     model, x = model.to(settings.device), x.to(settings.device)
     y = torch.arange(len(x), device=settings.device) % 10
-    syre = sh.Syre(DECAY, SIGMA_RATIO, sigma_D=SIGMA_D if "+ D" in form else 0.0)
-    own = DECAY if form.startswith(BASELINE) or form == "parametrize" else 0.0
-    if form == "parametrize":
-        syre.parametrize(model)
-    optimizer = OPTIMIZERS[NETWORKS[name]](model.parameters(), own)
-    if form.startswith("attach"):
-        syre.attach(optimizer, model, store=not form.endswith("computed"))
-
-    def loss() -> Tensor:
-        value = nn.functional.cross_entropy(model(x), y)
-        return value + syre.penalty(model) if form == "penalty" else value
-
-    return Training(model, loss, optimizer)
+    return Training(form, model, x, y, OPTIMIZERS[NETWORKS[name]])
 
 
-def measure(name: str, settings: Settings, forms: Sequence[str] = FORMS) -> list[Row]:
-    """Time some forms of one network in turns, and count their memory."""
-    gc.collect()
-    gc.freeze()  # what is here already need not be looked through again
-    made: dict[str, Training] = {}
-    memory: dict[str, int] = {}
-    for form in forms:
-        before = step_cost.held_bytes()
-        made[form] = set_up(name, form, settings)
-        for _ in range(2):  # makes the optimizer's state, and theta_0
-            made[form].step()
-        memory[form] = step_cost.held_bytes() - before + kept_bytes(made[form])
-    gc.unfreeze()
-    times: dict[str, list[float]] = {form: [] for form in forms}
-    order, shuffle = list(forms), random.Random(0)
-    end = time.perf_counter() + settings.seconds[list(NETWORKS).index(name)]
-    while time.perf_counter() < end or len(times[BASELINE]) < 3:
-        shuffle.shuffle(order)
-        for form in order:
-            times[form].append(1e3 * clock(made[form].step, settings))
-    parameters = sum(p.numel() for p in made[BASELINE].model.parameters())
-    rows = []
-    for form in forms:
-        ratios = [a / b for a, b in zip(times[form], times[BASELINE], strict=True)]
-        low, middle, high = (round(q, 4) for q in statistics.quantiles(ratios, n=4))
-        ms = round(statistics.median(times[form]), 4)
-        share = round(memory[form] / memory[BASELINE], 4)
-        rows.append(
-            Row(name, NETWORKS[name], form, parameters, ms, middle, low, high, share, len(ratios))
-        )
-    return rows
-
-
-def kept_bytes(training: Training) -> int:
-    """Count the bytes that a forward pass keeps for the backward pass, beside what exists."""
-    there = step_cost.storages()
+def kept_bytes(trained: Training) -> int:
+    """Return the bytes that a forward pass keeps for the backward pass, beside what exists."""
+    there = _harness.storages()
     kept: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -175,84 +98,73 @@ def kept_bytes(training: Training) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        loss = training.loss()
+        loss = trained.loss()
     total = sum(kept.values())
     del loss  # until here nothing that was kept is freed, so no address is used twice
     return total
 
 
-def clock(work: Callable[[], None], settings: Settings) -> float:
-    """Return the seconds of work: the processor's on a CPU, else those that pass."""
-    if settings.device == "cpu":
-        begin = time.process_time()
-        work()
-        return time.process_time() - begin
-    torch.cuda.synchronize()
-    begin = time.perf_counter()
-    work()
-    torch.cuda.synchronize()
-    return time.perf_counter() - begin
+def compare(name: str, seconds: float, settings: Settings, forms: Sequence[str]) -> list[Row]:
+    """Return the rows of one network: some forms, timed in turns, and their memory."""
+    _harness.announce(name)
+    gc.collect()
+    gc.freeze()  # what is here already need not be looked through again
+    made: dict[str, Training] = {}
+    memory: dict[str, int] = {}
+    for form in forms:
+        before = _harness.held_bytes()
+        made[form] = training(name, form, settings)
+        for _ in range(2):  # makes the optimizer's state, and theta_0
+            made[form].step()
+        memory[form] = _harness.held_bytes() - before + kept_bytes(made[form])
+    gc.unfreeze()
+    times = _harness.in_turns(
+        made, lambda one: _harness.milliseconds(one.step, settings.device), seconds
+    )
+    parameters = sum(p.numel() for p in made[BASELINE].model.parameters())
+    return [
+        {
+            "network": name,
+            "optimizer": NETWORKS[name],
+            "form": form,
+            "parameters": parameters,
+            "ms": _harness.median(times[form]),
+            **_harness.ratios(times[form], times[BASELINE]),
+            "memory": round(memory[form] / memory[BASELINE], 4),
+            "rounds": len(times[form]),
+        }
+        for form in forms
+    ]
+
+
+def measure(settings: Settings, forms: Sequence[str] = FORMS) -> list[Row]:
+    """Return the rows of all networks."""
+    each = zip(NETWORKS, settings.seconds, strict=True)
+    return [row for name, seconds in each for row in compare(name, seconds, settings, forms)]
+
+
+def report(rows: list[Row]) -> str:
+    """Return what is printed."""
+    heading = "Time of a step (quartiles) and memory over those with built-in decay"
+    return f"{heading}\n\n{table(rows)}"
 
 
 def table(rows: list[Row]) -> str:
-    """Return time and memory as ratios: a line a form, two columns a network."""
-    of = {(r.form, r.network): r for r in rows}
-    names = list(dict.fromkeys(r.network for r in rows))
-    lines = [
-        f"| form | {' | '.join(f'{name}: time | memory' for name in names)} |",
-        f"| --- |{' ---: |' * (2 * len(names))}",
-        f"| {BASELINE} | {' | '.join(f'{of[BASELINE, n].ms:.0f} ms | ' for n in names)} |",
-    ]
-    for form in dict.fromkeys(r.form for r in rows if r.form != BASELINE):
-        cells = []
+    """Return time and memory as ratios: one line per form, two columns per network."""
+    of = {(r["form"], r["network"]): r for r in rows}
+    names = _harness.distinct(rows, "network")
+    baseline = [BASELINE]
+    for name in names:
+        baseline += [f"{of[BASELINE, name]['ms']:.0f} ms", ""]
+    lines = [baseline]
+    for form in _harness.distinct(rows, "form")[1:]:
+        line = [form]
         for name in names:
-            r = of[form, name]
-            cells.append(f"{r.ratio:.2f} ({r.ratio_low:.2f}–{r.ratio_high:.2f}) | {r.memory:.2f}")
-        lines.append(f"| {form} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def read(folder: Path) -> tuple[list[Row], dict[str, Any]]:
-    """Return what was written."""
-    kinds: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
-    with (folder / "network_cost.csv").open(newline="") as file:
-        rows = [
-            Row(**{f.name: kinds[str(f.type)](line[f.name]) for f in fields(Row)})
-            for line in csv.DictReader(file)
-        ]
-    return rows, json.loads((folder / "network_cost.json").read_text())
-
-
-def main(
-    name: str = "network_cost", forms: Sequence[str] = FORMS, full: Settings = Settings()
-) -> int:
-    """Read the command line, measure, print, write."""
-    parser = argparse.ArgumentParser(description="time and memory of a training step, as ratios")
-    parser.add_argument("--quick", action="store_true", help="small models, a few seconds")
-    parser.add_argument("--seconds", type=float, help="how long each network's steps are timed")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--out", type=Path, help="folder to write to; 'results' unless --quick")
-    options = parser.parse_args()
-    changes: dict[str, Any] = {"device": str(sh.pick_device(options.device, quiet=True))}
-    if options.seconds is not None:
-        changes["seconds"] = (options.seconds,) * len(NETWORKS)
-    settings = Settings(**{**asdict(QUICK if options.quick else full), **changes})
-    torch.set_num_threads(settings.threads)
-    begin = time.perf_counter()
-    rows = []
-    for which in NETWORKS:
-        print(f"timing {which} …", file=sys.stderr, flush=True)
-        rows += measure(which, settings, forms)
-    seconds = time.perf_counter() - begin
-    source = step_cost.provenance(settings, options.quick, seconds, name)
-    print("Time of a step (quartiles) and memory over those with built-in decay\n")
-    print(table(rows))
-    folder = options.out or (None if options.quick else Path(__file__).parents[1] / "results")
-    if folder is not None:
-        step_cost.write(folder, rows, source, name)
-        print(f"\nwritten: {name}.csv and {name}.json in {folder.name}/")
-    return 0
+            line += [_harness.ratio_cell(of[form, name]), f"{of[form, name]['memory']:.2f}"]
+        lines.append(line)
+    header = [cell for name in names for cell in (f"{name}: time", "memory")]
+    return _harness.markdown(["form", *header], lines)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_harness.run(sys.modules[__name__]))

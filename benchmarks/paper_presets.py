@@ -12,12 +12,6 @@ machine matters little. A few random images stand in for the data: a step takes 
 from __future__ import annotations
 
 import argparse
-import csv
-import datetime
-import io
-import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,13 +21,15 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import _harness
 import torch
+from _harness import RESULTS, Row
 
 import syre_helpers as sh
 from syre_helpers import experiments
+from syre_helpers._provenance import check_writable
 from syre_helpers.training import options
 
-RESULTS = Path(__file__).parent.parent / "results"
 SHAPES = {
     "mnist": ((784,), 10, 60_000, 10_000),
     "fashion_mnist": ((784,), 10, 60_000, 10_000),
@@ -80,14 +76,9 @@ def with_data(limit: int | None = None) -> Iterator[None]:
         yield
 
 
-def one_by_one(name: str, config: Any) -> bool:
-    """Return whether an experiment trains its networks one after another."""
-    return (
-        name == "compatibility"
-        or (name == "mode_connectivity" and config.network != "mlp")
-        or (name == "simclr" and config.data.startswith("cifar"))
-        or (name == "supervised_collapse" and config.model == "vit")
-    )
+def one_by_one(module: Any, config: Any) -> bool:
+    """Test whether an experiment trains its networks one after another."""
+    return getattr(module, "one_by_one", lambda config: False)(config)
 
 
 def computed(name: str, module: Any, config: Any) -> list[int]:
@@ -136,7 +127,7 @@ def few(config: Any) -> int | None:
 
 
 @cache
-def seconds_a_step(name: str, preset: str, limit: float) -> tuple[float, int]:
+def seconds_per_step(name: str, preset: str, limit: float) -> tuple[float, int]:
     """Return the seconds of a step of the first training, and how many steps were timed."""
     module = experiments.load(name)
     device = str(sh.pick_device(quiet=True))
@@ -145,8 +136,7 @@ def seconds_a_step(name: str, preset: str, limit: float) -> tuple[float, int]:
     clock = time.process_time if config.device == "cpu" else time.perf_counter
 
     def listen(done: int, total: int) -> None:
-        if config.device != "cpu":
-            torch.cuda.synchronize()
+        _harness.synchronize(config.device)
         times.append(clock())
         if times[-1] - times[0] > limit and len(times) > 2:
             raise Enough
@@ -164,13 +154,13 @@ def seconds_a_step(name: str, preset: str, limit: float) -> tuple[float, int]:
     return (warm[-1] - warm[0]) / (len(warm) - 1), len(warm) - 1
 
 
-def estimate(name: str, preset: str, limit: float) -> dict[str, Any]:
+def estimate(name: str, preset: str, limit: float) -> Row:
     """Return a preset's row of the table."""
     recorded = RECORDED.get(f"{name}:{preset}")
     if recorded is not None:
         return estimate_by_record(name, preset, recorded)
     timed_on = SAME_STEP.get(f"{name}:{preset}", preset)
-    return row(name, preset, *seconds_a_step(name, timed_on, limit), timed_on)
+    return row(name, preset, *seconds_per_step(name, timed_on, limit), timed_on)
 
 
 def trainings(name: str, config: Any) -> list[int]:
@@ -179,10 +169,10 @@ def trainings(name: str, config: Any) -> list[int]:
     if name == "reinforcement":  # those of all copies of the world together
         steps = config.phases * config.rollouts * config.n_steps * config.envs
         return [steps] * (len(module.compared_arms(config)) * config.seeds)
-    return computed(name, module, config) if one_by_one(name, config) else count(module, config)
+    return computed(name, module, config) if one_by_one(module, config) else count(module, config)
 
 
-def estimate_by_record(name: str, preset: str, recorded: str) -> dict[str, Any]:
+def estimate_by_record(name: str, preset: str, recorded: str) -> Row:
     """Return the row of a preset, from the time that a recorded one took for each step.
 
     PPO's short run with the ant makes fewer passes over a rollout, in larger batches, so the
@@ -194,7 +184,7 @@ def estimate_by_record(name: str, preset: str, recorded: str) -> dict[str, Any]:
     return row(name, preset, record.provenance["seconds"] / timed, timed, recorded)
 
 
-def row(name: str, preset: str, each: float, timed: int, timed_on: str) -> dict[str, Any]:
+def row(name: str, preset: str, each: float, timed: int, timed_on: str) -> Row:
     """Return a row of the table, from the seconds of a step, and what was timed."""
     lengths = trainings(name, experiments.load(name).PRESETS[preset])
     return {
@@ -211,12 +201,12 @@ def row(name: str, preset: str, each: float, timed: int, timed_on: str) -> dict[
 
 def unrecorded() -> list[str]:
     """Return the presets without a record, as NAME:PRESET."""
-    found = []
-    for name in experiments.names():
-        for preset in experiments.load(name).PRESETS:
-            if not (RESULTS / f"{name}-{preset}.csv").exists():
-                found.append(f"{name}:{preset}")
-    return found
+    return [
+        f"{name}:{preset}"
+        for name in experiments.names()
+        for preset in experiments.load(name).PRESETS
+        if not (RESULTS / f"{name}-{preset}.csv").exists()
+    ]
 
 
 def main() -> int:
@@ -226,39 +216,24 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", help="NAME:PRESET; all without a record when left out")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the table")
     asked = parser.parse_args()
+    try:
+        check_writable("--out", asked.out / "not_run.csv")
+    except ValueError as error:
+        parser.error(str(error))
     torch.set_num_threads(1)
     rows = []
-    for one in asked.only if asked.only is not None else unrecorded():
+    for one in unrecorded() if asked.only is None else asked.only:
         name, preset = one.split(":")
         rows.append(estimate(name, preset, asked.seconds))
         print(rows[-1], flush=True)
     if not rows:
         print("Every preset has a record.")
         return 0
-    write(asked.out, rows)
-    return 0
-
-
-def write(folder: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the table, and beside it where and when it was made."""
     device = sh.pick_device(quiet=True)
-    facts = {
-        "where": torch.cuda.get_device_name(device) if device.type == "cuda" else "one CPU core",
-        "machine": platform.machine(),
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
-        "command": "python benchmarks/paper_presets.py",
-    }
-    table = io.StringIO()
-    writer = csv.DictWriter(table, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {"not_run.csv": table.getvalue(), "not_run.json": json.dumps(facts, indent=1) + "\n"}
-    for name, text in texts.items():
-        part = folder / f"{name}.part"
-        part.write_text(text)
-        os.replace(part, folder / name)
+    facts = _harness.provenance("paper_presets", str(device))
+    where = facts["machine"]["device"] if device.type == "cuda" else "one CPU core"
+    _harness.write(asked.out, "not_run", rows, {"where": where, **facts})
+    return 0
 
 
 if __name__ == "__main__":

@@ -7,28 +7,23 @@ A pull reads and writes the parameters once. So the baseline is a kernel that do
 ``p.mul_(1)``; "… again" is the same once more, and says what noise alone does. A stored theta_0 is
 a second array to read, D a third; beside those pulls stands an ordinary operation that moves the
 same bytes. Computed in every step, theta_0 costs arithmetic in place of bytes. Below, theta_0
-itself, drawn by counter, against ``torch.randn``.
+itself, drawn by counter, against ``torch.randn``. The column ``bytes`` holds those that are moved
+per parameter.
 
-All forms take turns, in a new random order in every round, and a ratio compares two of them within
-a round. On a CPU the times are those of the processor, on one thread, so that other work on the
-machine counts for little.
+On a CPU the times are those of the processor, on one thread, so that other work on the machine
+counts for little.
 """
 
 from __future__ import annotations
 
-import argparse
-import random
-import statistics
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import step_cost
+import _harness
 import torch
-from network_cost import clock
+from _harness import Row
 from torch import Tensor
 
 import syre_helpers as sh
@@ -36,6 +31,10 @@ from syre_helpers.removal import noise, recompute
 
 BASELINE = {"pull": "read and write once", "draw": "torch.randn"}
 RATE, SCALE, SIGMA_D = 1e-3, 0.01, 0.005
+OPTIONS = {
+    "seconds": _harness.OPTIONS["seconds"],
+    "device": {"default": "auto", "help": "auto (default), cpu or cuda"},
+}
 
 
 @dataclass(frozen=True)
@@ -50,27 +49,13 @@ class Settings:
     device: str = "cpu"
 
 
+FULL = Settings()
 QUICK = Settings(sizes=(10**4, 10**5), plain_up_to=10**4, seconds=2.0)
-ON_A_GPU = (10**6, 10**7, 10**8, 10**9)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: low and high are the quartiles, bytes those moved a parameter."""
-
-    what: str
-    parameters: int
-    form: str
-    bytes: int
-    ms: float
-    ratio: float
-    ratio_low: float
-    ratio_high: float
-    rounds: int
+ON_GPU = {"sizes": (10**6, 10**7, 10**8, 10**9)}
 
 
 def forms(size: int, settings: Settings) -> dict[tuple[str, str, int], Callable[[], Any]]:
-    """Return what is timed, by (what, form, bytes moved a parameter)."""
+    """Return what is timed, by (what, form, bytes moved per parameter)."""
     device = torch.device(settings.device)
     generator = torch.Generator(device).manual_seed(0)
     p, theta_0, xi = torch.randn(3, size, device=device, generator=generator).mul_(SCALE).unbind()
@@ -106,85 +91,65 @@ def write_normal(out: Tensor, key: Tensor) -> None:
     out.copy_(noise.normal_of(low, key))
 
 
-def measure(size: int, settings: Settings) -> list[Row]:
-    """Time all forms at one size in turns."""
-    timed = forms(size, settings)
-    for work in timed.values():
-        work()
+def compare(size: int, settings: Settings) -> list[Row]:
+    """Return one row per form at one size, timed in turns."""
+    _harness.announce(f"{size:,} parameters")
     repeats = max(1, 10**6 // size)
-    measured: dict[tuple[str, str, int], list[float]] = {key: [] for key in timed}
-    order, shuffle = list(timed), random.Random(0)
-    end = time.perf_counter() + settings.seconds / len(settings.sizes)
-    while time.perf_counter() < end or len(next(iter(measured.values()))) < 3:
-        shuffle.shuffle(order)
-        for key in order:
-            work = timed[key]
-            seconds = clock(lambda work=work: [work() for _ in range(repeats)], settings)
-            measured[key].append(1e3 * seconds / repeats)
-    times = {(what, form): values for (what, form, _), values in measured.items()}
-    rows = []
-    for (what, form, moved), values in measured.items():
-        base = times[what, BASELINE[what]]
-        ratios = [a / b for a, b in zip(values, base, strict=True)]
-        low, middle, high = (round(q, 4) for q in statistics.quantiles(ratios, n=4))
-        ms = round(statistics.median(values), 5)
-        rows.append(Row(what, size, form, moved, ms, middle, low, high, len(values)))
-    return rows
+
+    def clock(work: Callable[[], Any]) -> float:
+        def repeatedly() -> None:
+            for _ in range(repeats):
+                work()
+
+        return _harness.milliseconds(repeatedly, settings.device) / repeats
+
+    works = forms(size, settings)
+    for work in works.values():
+        work()
+    times = _harness.in_turns(works, clock, settings.seconds / len(settings.sizes))
+    of = {(what, form): measured for (what, form, _), measured in times.items()}
+    return [
+        {
+            "what": what,
+            "parameters": size,
+            "form": form,
+            "bytes": moved,
+            "ms": _harness.median(measured, digits=5),
+            **_harness.ratios(measured, of[what, BASELINE[what]]),
+            "rounds": len(measured),
+        }
+        for (what, form, moved), measured in times.items()
+    ]
+
+
+def measure(settings: Settings) -> list[Row]:
+    """Return the rows of all sizes."""
+    return [row for size in settings.sizes for row in compare(size, settings)]
 
 
 def table(rows: list[Row], what: str) -> str:
-    """Return the ratios as a Markdown table: one line a form, one column a size."""
-    of = {(r.form, r.parameters): r for r in rows if r.what == what}
-    sizes = sorted({size for _, size in of})
+    """Return the ratios as a Markdown table: one line per form, one column per size."""
+    rows = [r for r in rows if r["what"] == what]
+    of = {(r["form"], r["parameters"]): r for r in rows}
+    sizes = sorted(_harness.distinct(rows, "parameters"))
     base = BASELINE[what]
-    lines = [
-        f"| {what} | bytes | {' | '.join(f'{size:,}' for size in sizes)} |",
-        f"| --- |{' ---: |' * (len(sizes) + 1)}",
-        f"| {base} | {of[base, sizes[0]].bytes} | "
-        + " | ".join(f"{of[base, s].ms:.3g} ms" for s in sizes)
-        + " |",
-    ]
-    for form in dict.fromkeys(form for form, _ in of if form != base):
+    lines = []
+    for form, moved in {r["form"]: r["bytes"] for r in rows}.items():
         there = [of.get((form, size)) for size in sizes]
-        cells = [
-            f"{r.ratio:.2f} ({r.ratio_low:.2f}–{r.ratio_high:.2f})" if r else "" for r in there
-        ]
-        moved = next(r.bytes for r in there if r)
-        lines.append(f"| {form} | {moved} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        cells = (
+            [f"{r['ms']:.3g} ms" for r in there]
+            if form == base
+            else map(_harness.ratio_cell, there)
+        )
+        lines.append([form, str(moved), *cells])
+    return _harness.markdown([what, "bytes", *(f"{size:,}" for size in sizes)], lines)
 
 
-def main() -> int:
-    """Read the command line, measure, print, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes, a few seconds")
-    parser.add_argument("--seconds", type=float, help="how long all sizes are timed together")
-    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    parser.add_argument("--out", type=Path, help="folder to write to; 'results' unless --quick")
-    options = parser.parse_args()
-    changes: dict[str, Any] = {"device": str(sh.pick_device(options.device, quiet=True))}
-    if changes["device"] != "cpu" and not options.quick:
-        changes["sizes"] = ON_A_GPU
-    if options.seconds is not None:
-        changes["seconds"] = options.seconds
-    settings = Settings(**{**asdict(QUICK if options.quick else Settings()), **changes})
-    torch.set_num_threads(settings.threads)
-    begin = time.perf_counter()
-    rows = []
-    for size in settings.sizes:
-        print(f"timing {size:,} parameters …", file=sys.stderr, flush=True)
-        rows += measure(size, settings)
-    source = step_cost.provenance(
-        settings, options.quick, time.perf_counter() - begin, "step_alone"
-    )
-    print("Time over that of the first line: median (quartiles) over rounds\n")
-    print(table(rows, "pull"), table(rows, "draw"), sep="\n\n")
-    folder = options.out or (None if options.quick else Path(__file__).parents[1] / "results")
-    if folder is not None:
-        step_cost.write(folder, rows, source, "step_alone")
-        print(f"\nwritten: step_alone.csv and step_alone.json in {folder.name}/")
-    return 0
+def report(rows: list[Row]) -> str:
+    """Return what is printed: the pull, and the draw of theta_0."""
+    heading = "Time over that of the first line: median (quartiles) over rounds"
+    return "\n\n".join([heading, table(rows, "pull"), table(rows, "draw")])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_harness.run(sys.modules[__name__]))

@@ -1,35 +1,48 @@
-"""Checks of arguments, shared by all floors."""
+"""Checks of arguments, shared by all floors.
+
+The numbers of NumPy count as numbers; True and False do not. What is no number is a TypeError
+(for `check_positive_int` a ValueError), a number out of range a ValueError.
+"""
 
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
+from typing import Any
 
 
-def positive_int(argument: str, value: object) -> int:
-    """Return the value, or raise ValueError unless it is a whole number >= 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+def check_int(argument: str, value: Any) -> int:
+    """Return the value as an int, or raise TypeError unless it is a whole number."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{argument} must be an int, got {value!r}")
+    return int(value)
+
+
+def check_positive_int(argument: str, value: Any) -> int:
+    """Return the value as an int, or raise ValueError unless it is a whole number >= 1."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{argument}: {value!r} must be a whole number, 1 or more")
-    return value
+    return int(value)
 
 
-def nonnegative(argument: str, value: float) -> float:
-    """Return the value as a float, or raise ValueError if it is negative, NaN or infinite."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def check_nonnegative(argument: str, value: Any) -> float:
+    """Return the value as a float, or raise an error unless it is a finite number >= 0."""
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{argument} must be a number, got {value!r}")
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"{argument}={value!r} must be a finite number >= 0")
     return float(value)
 
 
-def share(argument: str, value: float) -> float:
-    """Return the value as a float, or raise ValueError unless it lies in [0, 1]."""
-    if nonnegative(argument, value) > 1:
+def check_fraction(argument: str, value: Any) -> float:
+    """Return the value as a float, or raise an error unless it lies in [0, 1]."""
+    if check_nonnegative(argument, value) > 1:
         raise ValueError(f"{argument}={value!r} must lie between 0 and 1; 0.1 means 10%")
     return float(value)
 
 
-def whole(argument: str, value: int) -> int:
-    """Return the value, or raise TypeError unless it is an int."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{argument} must be an int, got {value!r}")
-    return value
+# Old names, until all callers have moved.
+whole = check_int
+positive_int = check_positive_int
+nonnegative = check_nonnegative
+share = check_fraction

@@ -1,21 +1,24 @@
-"""Recorded runs: a tidy table beside a JSON file that says where it comes from."""
+"""Recorded runs: a tidy table beside a JSON file with its provenance."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import platform
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._provenance import (
+    describe_command,
+    describe_machine,
+    describe_versions,
+    peak_memory_mb,
+    write_whole,
+)
 from ..data.origin import origin
 
 if TYPE_CHECKING:
@@ -33,8 +36,8 @@ class Record:
     table : pandas.DataFrame
         Tidy results.
     provenance : dict
-        Experiment, preset, configuration, data with checksums, device, versions, date, wall time,
-        peak memory, command.
+        Experiment, preset, configuration, data with checksums, device, machine, versions and
+        commit, date, wall time, peak memory, command.
     """
 
     table: pd.DataFrame
@@ -49,7 +52,7 @@ def run_recorded(
     checkpoints: Path | None = None,
     **more: Any,
 ) -> Record:
-    """Run an experiment and note where and how it ran.
+    """Return the record of a run of an experiment: its table, and where and how it ran.
 
     Parameters
     ----------
@@ -61,36 +64,33 @@ def run_recorded(
         ``run(config, checkpoints)`` returns the tidy table.
     checkpoints : Path, optional
         A folder in which the run keeps its state, and from which it goes on if it was interrupted.
+        ValueError if the folder holds a run with other settings.
     **more
-        What else tells this run from others, such as in how many processes it ran; for the record.
+        Other facts that tell this run from others, such as the number of processes.
 
     Returns
     -------
     Record
-        The table and its provenance; the time is that of all parts of an interrupted run.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds the state of a run with other settings.
+        Table and provenance; the seconds are those of all parts of an interrupted run.
     """
     settings = {"experiment": experiment, "config": dataclasses.asdict(config), **more}
     clock = _Clock(checkpoints, settings)
     with clock:
         table = run(config, checkpoints)
+    machine = describe_machine(getattr(config, "device", "cpu"))
     return Record(
         table,
         {
             **settings,
             "preset": preset,
             "data": origin(getattr(config, "data", "generated")),
-            "device": _device(getattr(config, "device", "cpu")),
-            "versions": {"python": platform.python_version()}
-            | {package: metadata.version(package) for package in _PACKAGES},
+            "device": machine["device"],
+            "machine": machine,
+            "versions": describe_versions(_PACKAGES),
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "seconds": round(clock.seconds, 1),
             "peak_memory_mb": peak_memory_mb(),
-            "command": _command(sys.argv[1:]),
+            "command": describe_command("python -m syre_helpers", sys.argv[1:]),
         },
     )
 
@@ -112,45 +112,29 @@ def write_record(record: Record, path: Path) -> None:
     """
     if path.suffix != ".csv":
         raise ValueError(f"path={str(path)!r} must end in .csv; the provenance goes beside it")
-    path.parent.mkdir(parents=True, exist_ok=True)
     provenance = json.dumps(record.provenance, indent=2, sort_keys=True) + "\n"
     write_whole(path, record.table.to_csv(index=False, float_format="%.9g"))
     write_whole(path.with_suffix(".json"), provenance)
 
 
 def read_record(path: Path) -> Record:
-    """Read what `write_record` wrote.
+    """Return the record that `write_record` wrote.
 
     Parameters
     ----------
     path : Path
-        The CSV file.
+        The CSV file. FileNotFoundError if it, or its provenance, is missing: a number without
+        provenance is no result.
 
     Returns
     -------
     Record
         Table and provenance.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the table or its provenance is missing: a number without provenance is no result.
     """
     import pandas as pd
 
     provenance = json.loads(path.with_suffix(".json").read_text())
     return Record(pd.read_csv(path), provenance)
-
-
-def _command(arguments: list[str]) -> str:
-    """Return the command without the places of files, which are this machine's own."""
-    kept: list[str] = []
-    places = ("--out", "--checkpoints")
-    for k, word in enumerate(arguments):
-        follows = k > 0 and arguments[k - 1] in places
-        if not follows and word.partition("=")[0] not in places:
-            kept.append(word)
-    return " ".join(["python -m syre_helpers", *kept])
 
 
 class _Clock:
@@ -180,42 +164,5 @@ class _Clock:
 
     def _keep(self) -> None:
         if self._file is not None:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(
-                self._file, json.dumps({"settings": self._settings, "seconds": self.seconds})
-            )
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it: it is there whole, or not at all."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        os.chmod(part, 0o644)  # mkstemp lets only the owner read
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
-
-
-def _device(device: str) -> str:
-    import torch
-
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_name(torch.device(device))
-    return f"{device}, {platform.machine()}, {os.cpu_count()} cores"
-
-
-def peak_memory_mb() -> float:
-    """Return the largest resident size of this process so far."""
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    status = Path("/proc/self/status")
-    for line in status.read_text().splitlines() if status.exists() else ():
-        # What `getrusage` says begins, on Linux, with the size of the process that started this.
-        if line.startswith("VmHWM:"):
-            peak = int(line.split()[1])
-    # Linux counts in KB, macOS in bytes.
-    return round(peak / (1e6 if sys.platform == "darwin" else 1e3), 1)
+            state = {"settings": self._settings, "seconds": self.seconds}
+            write_whole(self._file, json.dumps(state))
