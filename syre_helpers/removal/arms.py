@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from .._checks import nonnegative, share, whole
-from . import noise
-from .names import canonical_name, fan_ins
+from . import theta_0 as noise
+from .names import canonical_name
 from .pull import Pull
 from .syre import Syre
+from .theta_0 import fan_ins
 from .warning import SyreWarning
 
 Params = Mapping[str, Tensor]

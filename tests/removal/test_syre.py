@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import syre_helpers as sh
-from syre_helpers.removal import canonical_name, names, recompute
+from syre_helpers.removal import names, on_the_fly
 
 DECAY = 0.05
 
@@ -216,7 +216,7 @@ def test_metric():
     small = sh.Syre(sigma_ratio=1.0, sigma_D=1e-4)
     single = torch.zeros(1000, 50)
     assert small.metric("w", single).unique().numel() < 0.1 * single.numel()
-    assert small._xi("w", single).unique().numel() > 0.99 * single.numel()
+    assert small._D_minus_1("w", single).unique().numel() > 0.99 * single.numel()
 
 
 def test_parametrize_keeps_what_the_model_computes_and_stays_assignable():
@@ -359,7 +359,7 @@ def test_centre_at_pretrained_weights_by_penalty_on_differences():
     ],
 )
 def test_canonical_names(name, expected):
-    assert canonical_name(name) == expected
+    assert names.canonical_name(name) == expected
 
 
 def test_clashing_canonical_names_are_refused():
@@ -509,7 +509,7 @@ def accumulate(model, x, y):
 @pytest.fixture(params=[True, False], ids=["stored", "computed"])
 def store(request, monkeypatch):
     """Attach with theta_0 stored, or computed in every step (here without a compiler)."""
-    monkeypatch.setattr(recompute, "_kernel", lambda *_: None)
+    monkeypatch.setattr(on_the_fly, "_kernel", lambda *_: None)
     return request.param
 
 

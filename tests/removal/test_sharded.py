@@ -11,8 +11,8 @@ from torch import nn
 
 import syre_helpers as sh
 from syre_helpers.__main__ import main
-from syre_helpers.removal import canonical_name, sharding
-from syre_helpers.removal.names import named_parameters
+from syre_helpers.removal import sharded
+from syre_helpers.removal.names import canonical_name, named_parameters
 from syre_helpers.training.processes import launched
 
 
@@ -51,12 +51,12 @@ def test_where_the_elements_of_a_shard_stand(shape, layout):
     whole = torch.arange(torch.Size(shape).numel()).reshape(shape)
     for place in product(*map(range, mesh)):
         spread = Spread(whole, placements, mesh, place)
-        assert torch.equal(sharding.index(spread), spread.part)
+        assert torch.equal(sharded.global_indices(spread), spread.part)
         held = spread.part.flatten()
         if held.numel() and torch.equal(held, torch.arange(held[0], held[0] + len(held))):
-            assert sharding.first(spread) == held[0]
+            assert sharded.local_offset(spread) == held[0]
         else:
-            assert sharding.first(spread) == (None if held.numel() else 0)
+            assert sharded.local_offset(spread) == (None if held.numel() else 0)
 
 
 def test_sums_that_are_not_done_yet_are_refused():
@@ -64,7 +64,7 @@ def test_sums_that_are_not_done_yet_are_refused():
 
     spread = Spread(torch.zeros(3), [Partial()], (2,), (0,))
     with pytest.raises(ValueError, match="holds terms of a sum"):
-        sharding.index(spread)
+        sharded.global_indices(spread)
 
 
 def test_attach_notices_that_its_parameters_were_replaced():
