@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+import syre_helpers as sh
+
 
 def net(dtype=torch.float64, seed=1):
     with torch.random.fork_rng():
@@ -18,6 +20,11 @@ def task(dtype=torch.float64):
 
 def values(model):
     return {n: p.detach().clone() for n, p in model.named_parameters()}
+
+
+def flat(model):
+    """Return what the model computes with, as one vector."""
+    return torch.cat([p.flatten() for p in sh.effective_parameters(model).values()])
 
 
 def still(model):

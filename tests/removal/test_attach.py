@@ -1,73 +1,130 @@
-"""Pulls around a point: their mathematics on an optimizer, and what they refuse."""
+"""A pull on any optimizer in any loop: where it goes, when, and what is refused."""
 
 import warnings
 
 import pytest
 import torch
+import two_processes
+from small_task import flat, largest_difference, net, still, task, train, values
 from torch import nn
 
 import syre_helpers as sh
-from syre_helpers import arms
-from syre_helpers.removal import around, attach_pull
+from syre_helpers import arms, reference
+from syre_helpers.removal import around, attach_pull, on_the_fly
 
 DECAY = 0.05
 
 
-def net(dtype=torch.float64, seed=1):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 2)).to(dtype)
+def sgd(params, decay=0.0, lr=0.1):
+    return torch.optim.SGD(params, lr=lr, weight_decay=decay)
 
 
-def task():
-    generator = torch.Generator().manual_seed(0)
-    x, y = torch.randn(2, 64, 5, generator=generator, dtype=torch.float64)
-    return x, y[:, :2]
+def test_attach_ends_with_remove_and_can_be_repeated():
+    model = net()
+    optimizer = sgd(model.parameters())
+    still(model)
+    start = flat(model)
+    handle = sh.Syre(DECAY).attach(optimizer, model)
+    with pytest.raises(ValueError, match=r"'0.weight'.*earlier attach"):
+        sh.Syre(DECAY).attach(optimizer, model)
+    handle.remove()
+    optimizer.step()
+    assert torch.equal(flat(model), start)
+    sh.Syre(DECAY).attach(optimizer, model)
+    optimizer.step()
+    assert not torch.equal(flat(model), start)
 
 
-def values(model):
-    return {n: p.detach().clone() for n, p in model.named_parameters()}
+def test_where_selects_parameters():
+    model = net()
+    optimizer = sgd(model.parameters())
+    sh.Syre(DECAY, seed=2).attach(optimizer, model, where=lambda name, p: p.ndim > 1)
+    still(model)
+    start = sh.effective_parameters(net())
+    optimizer.step()
+    changed = {n for n, p in sh.effective_parameters(model).items() if not torch.equal(p, start[n])}
+    assert changed == {"0.weight", "2.weight"}
+    with pytest.raises(ValueError, match="where selects no parameter"):
+        sh.Syre().penalty(model, where=lambda name, p: False)
 
 
-def still(model):
-    """Give all parameters a gradient of zero, so that the pull alone moves them."""
-    for p in model.parameters():
-        p.grad = torch.zeros_like(p)
+def test_moved_and_recast_models_keep_being_pulled():
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    sh.Syre(1.0, sigma_0=1.0).attach(optimizer, model)
+    for dtype in (torch.float64, torch.float32):
+        model.to(dtype)
+        still(model)
+        optimizer.step()
+        expected = sh.Syre(sigma_0=1.0).bias("0.weight", model[0].weight)
+        assert torch.allclose(model[0].weight, expected)
 
 
-def steps(model, optimizer, count):
-    x, y = task()
-    for _ in range(count):
-        optimizer.zero_grad()
-        (model(x) - y).square().mean().backward()
+def test_wrapped_models_get_the_same_bias():
+    plain, wrapped = net(), nn.Module()
+    wrapped.module = net()
+    for model in (plain, wrapped):
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        sh.Syre(1.0, sigma_0=1.0).attach(optimizer, model)
+        still(model)
+        optimizer.step()
+    assert torch.equal(plain[0].weight, wrapped.module[0].weight)
+
+
+def test_attach_notices_that_its_parameters_were_replaced():
+    model = two_processes.made(two_processes.mlp)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sh.Syre(0.5).attach(optimizer, model)
+    new = [nn.Parameter(p.detach().clone()) for p in model.parameters()]
+    optimizer.param_groups[0]["params"] = new
+    with pytest.raises(ValueError, match="shard or prepare the model first"):
         optimizer.step()
 
 
-def largest_difference(a, b):
-    return max(float((a[n] - b[n]).abs().max()) for n in a)
+def test_attach_refuses_what_would_mislead():
+    model = net()
+    with pytest.raises(ValueError, match=r"weight_decay=0\.1"):
+        sh.Syre().attach(sgd(model.parameters(), 0.1), model)
+    with pytest.raises(ValueError, match="none of the model's parameters"):
+        sh.Syre().attach(sgd(net().parameters(), 0), model)
+    sh.Syre().parametrize(model)
+    with pytest.raises(ValueError, match="under parametrize"):
+        sh.Syre().attach(sgd(model.parameters()), model)
+    with pytest.raises(ValueError, match="under parametrize"):
+        sh.Syre().penalty(model)
+    with pytest.raises(ValueError, match="parametrized already"):
+        sh.Syre().parametrize(model)
+    with pytest.raises(ValueError, match="LSTM"):
+        sh.Syre().parametrize(nn.LSTM(3, 3))
 
 
-def test_the_centre_is_the_point_plus_theta_0():
-    syre = sh.Syre(DECAY, sigma_ratio=0.5, sigma_D=0.2, seed=4)
-    pull = syre.pull(values(net()))
-    point = values(net(seed=2))
-    moved = around(pull, point)
-    for name, p in point.items():
-        expected = p + syre.bias(name, p)
-        assert torch.equal(moved.centre[name], expected)
-        assert torch.equal(moved.xi[name], pull.xi[name])
-        # gamma (p - c)^T D (p - c) is zero at the centre, and its slope elsewhere is the force
-        assert not moved.force(name, expected).any()
-    before = point["0.bias"].clone()
-    point["0.bias"] += 1
-    assert torch.equal(moved.centre["0.bias"], before + syre.bias("0.bias", before)), "copied"
+def test_low_precision_is_warned_of():
+    model = net(torch.bfloat16)
+    with pytest.warns(sh.SyreWarning, match="float32 master weights"):
+        sh.Syre().attach(sgd(model.parameters()), model)
+    single = net(torch.float32)
+    with pytest.warns(sh.SyreWarning, match="rounding"):
+        sh.Syre(1e-4).attach(torch.optim.SGD(single.parameters(), lr=0.01), single)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fresh = net(torch.float32)
+        sh.Syre(1e-2).attach(torch.optim.SGD(fresh.parameters(), lr=0.1), fresh)
 
 
-def test_names_that_the_point_has_not_keep_their_centre():
-    pull = sh.Syre(DECAY, sigma_ratio=0.5).pull(values(net()))
-    moved = around(pull, {"0.bias": torch.ones(7, dtype=torch.float64)})
-    for name, centre in pull.centre.items():
-        assert torch.equal(moved.centre[name], centre + (name == "0.bias"))
+def test_training_from_a_warm_up_at_rate_zero_works():
+    model = net(torch.float32)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sh.Syre(0.1).attach(optimizer, model)
+    start = flat(model)
+    still(model)
+    optimizer.step()
+    assert torch.equal(flat(model), start)
+
+
+# ---- attach_pull -------------------------------------------------------------------------------
 
 
 def test_without_gradients_it_goes_to_the_point_geometrically():
@@ -104,54 +161,16 @@ def test_at_rest_on_a_quadratic_loss_it_stands_between_the_data_and_the_centre()
     assert model.weight.item() == pytest.approx((h * q - 0.5) / (h + 0.5), abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("make", "limit"),
-    [(torch.optim.SGD, 1e-12), (torch.optim.Adam, 1e-12), (torch.optim.AdamW, 1e-12)],
-)
-def test_it_is_the_arm_of_the_stacked_trainer(make, limit):
-    """The loop of one's own, `fit` with the same arm, and at zero bias `arms.pull_to_start`."""
-    settings = {"lr": 0.02} | ({"weight_decay": 0} if make is torch.optim.AdamW else {})
-
-    def attached(sigma_ratio):
-        model = net()
-        pull = sh.Syre(DECAY, sigma_ratio, seed=3).pull(values(model))
-        optimizer = make(model.parameters(), **settings)
-        attach_pull(around(pull, values(model)), optimizer, model)
-        steps(model, optimizer, 50)
-        return values(model)
-
-    def fitted(arm):
-        model = net()
-        sh.fit(
-            model, task(), arm, steps=50, loss=nn.functional.mse_loss, coupled=False, seed=3,
-            optimizer=lambda params: make(params, **settings),
-        )  # fmt: skip
-        return values(model)
-
-    arm = sh.Arm(
-        "fine-tuning",
-        pull=lambda params, seed, step: around(sh.Syre(DECAY, 0.3, seed=seed).pull(params), params),
-    )
-    tuned = attached(0.3)
-    assert largest_difference(tuned, fitted(arm)) < limit
-    assert largest_difference(attached(0.0), fitted(arms.pull_to_start(DECAY))) < limit
-    assert largest_difference(tuned, attached(0.0)) > 1e-4, "the bias counts"
-
-
-def test_without_a_point_it_is_syre_attached():
-    def trained(attach):
-        model = net()
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-        syre = sh.Syre(DECAY, sigma_ratio=0.3, sigma_D=0.2, seed=3)
-        attach(syre, optimizer, model)
-        steps(model, optimizer, 50)
-        return values(model)
-
-    plain = trained(lambda syre, optimizer, model: syre.attach(optimizer, model))
-    by_pull = trained(
-        lambda syre, optimizer, model: attach_pull(syre.pull(values(model)), optimizer, model)
-    )
-    assert largest_difference(plain, by_pull) < 1e-12
+def test_around_the_start_it_is_the_arm_that_pulls_to_the_start():
+    model, fitted = net(), net()
+    adam = torch.optim.Adam(model.parameters(), lr=0.02)
+    attach_pull(around(sh.Pull(DECAY), values(model)), adam, model)
+    train(model, adam, 50)
+    sh.fit(
+        fitted, task(), arms.pull_to_start(DECAY), steps=50, loss=nn.functional.mse_loss,
+        coupled=False, optimizer=lambda params: torch.optim.Adam(params, lr=0.02),
+    )  # fmt: skip
+    assert largest_difference(values(model), values(fitted)) < 1e-12
 
 
 def test_masks_freeze_and_where_chooses():
@@ -200,26 +219,175 @@ def test_it_ends_with_remove_and_leaves_parameters_without_gradients_alone():
     sh.Syre(DECAY).attach(optimizer, model)
 
 
-def test_what_it_refuses():
+@pytest.mark.parametrize(
+    ("pull", "settings", "words"),
+    [
+        (sh.Pull(DECAY), {"decay": 0.1}, r"weight_decay=0\.1"),
+        (around(sh.Pull(DECAY), {"1.weight": torch.ones(7)}), {}, r"centre has '1\.weight', which"),
+        (sh.Pull(DECAY, mask={"0.bias": torch.ones(2)}), {}, r"'0\.bias' has the shape \(2,\)"),
+    ],
+)
+def test_pulls_that_do_not_fit_are_refused(pull, settings, words):
     model = net()
+    with pytest.raises(ValueError, match=words):
+        attach_pull(pull, sgd(model.parameters(), **settings), model)
 
-    def sgd(decay=0.0, lr=0.1):
-        return torch.optim.SGD(model.parameters(), lr=lr, weight_decay=decay)
 
-    with pytest.raises(ValueError, match=r"weight_decay=0\.1"):
-        attach_pull(sh.Pull(DECAY), sgd(decay=0.1), model)
-    with pytest.raises(ValueError, match=r"centre has '1\.weight', which is no parameter"):
-        attach_pull(around(sh.Pull(DECAY), {"1.weight": torch.ones(7)}), sgd(), model)
-    with pytest.raises(ValueError, match=r"mask of '0\.bias' has the shape \(2,\)"):
-        attach_pull(sh.Pull(DECAY, mask={"0.bias": torch.ones(2)}), sgd(), model)
-    with pytest.raises(ValueError, match=r"point\['0\.bias'\] has the shape \(3,\)"):
-        around(sh.Syre().pull(values(model)), {"0.bias": torch.ones(3)})
-    with pytest.raises(ValueError, match="where selects no parameter"):
-        attach_pull(sh.Pull(DECAY), sgd(), model, where=lambda n, p: False)
+def test_a_pull_below_the_rounding_is_warned_of():
     single = net(torch.float32)
     weak = torch.optim.SGD(single.parameters(), lr=2e-5)
     with pytest.warns(sh.SyreWarning, match="below the rounding"):
         attach_pull(sh.Pull(1e-3), weak, single)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        attach_pull(sh.Pull(1e-3), sgd(lr=2e-5), model)
+        wide = net()
+        attach_pull(sh.Pull(1e-3), sgd(wide.parameters(), lr=2e-5), wide)
+
+
+# ---- any optimizer, any loop -------------------------------------------------------------------
+
+GROUPS = {"0.weight": 0.1, "0.bias": 0.1, "2.weight": 0.02, "2.bias": 0.02}
+
+
+def grouped(make):
+    """Make an optimizer with another learning rate for each layer."""
+
+    def make_optimizer(model):
+        first = [{"params": list(model[0].parameters()), "lr": 0.1}]
+        return make([*first, {"params": list(model[2].parameters()), "lr": 0.02}])
+
+    return make_optimizer
+
+
+OPTIMIZERS = {
+    "AdamW foreach": lambda g: torch.optim.AdamW(g, weight_decay=0, foreach=True),
+    "AdamW fused": lambda g: torch.optim.AdamW(g, weight_decay=0, fused=True),
+    "AdamW loop": lambda g: torch.optim.AdamW(g, weight_decay=0, foreach=False),
+    "SGD momentum": lambda g: torch.optim.SGD(g, momentum=0.9, nesterov=True),
+    "SGD fused": lambda g: torch.optim.SGD(g, momentum=0.9, fused=True),
+    "Adam": torch.optim.Adam,
+    "RMSprop": lambda g: torch.optim.RMSprop(g, momentum=0.5, centered=True),
+    "Adagrad": torch.optim.Adagrad,
+    "NAdam": torch.optim.NAdam,
+    "RAdam": torch.optim.RAdam,
+    "Adamax": torch.optim.Adamax,
+    "Adadelta": torch.optim.Adadelta,
+    "ASGD": torch.optim.ASGD,
+    "Rprop": torch.optim.Rprop,
+}
+
+
+def pull_by_hand(syre, model):
+    for name, p in model.named_parameters():
+        one, theta_0, D = {name: p}, {name: syre.bias(name, p)}, {name: syre.metric(name, p)}
+        reference.pull_(one, theta_0, D, GROUPS[name], DECAY)
+
+
+def accumulate(model, x, y):
+    """Add up the gradients of three parts of the batch."""
+    for k in range(3):
+        ((model(x[k::3]) - y[k::3]).square().sum() / y.numel()).backward()
+
+
+@pytest.fixture(params=[True, False], ids=["stored", "computed"])
+def store(request, monkeypatch):
+    """Attach with theta_0 stored, or computed in every step (here without a compiler)."""
+    monkeypatch.setattr(on_the_fly, "_kernel", lambda *_: None)
+    return request.param
+
+
+@pytest.mark.parametrize("sigma_D", [0.0, 0.2], ids=["basic", "advanced"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_any_optimizer_with_groups_and_accumulation(name, sigma_D, store):
+    make, (x, y) = grouped(OPTIMIZERS[name]), task()
+    syre = sh.Syre(DECAY, sigma_ratio=0.3, sigma_D=sigma_D, seed=3)
+    runs = [(model, make(model)) for model in (net(), net(), net())]
+    (attached, pulled), (by_hand, _), (vanilla, _) = runs
+    syre.attach(pulled, attached, store=store)
+    for _ in range(10):
+        for model, optimizer in runs:
+            optimizer.zero_grad()
+            accumulate(model, x, y)
+            if model is by_hand:
+                pull_by_hand(syre, model)
+            optimizer.step()
+    assert (flat(attached) - flat(by_hand)).abs().max() < 1e-12
+    assert (flat(vanilla) - flat(by_hand)).abs().max() > 1e-3
+
+
+def test_a_closure_is_pulled_after_its_gradients(store):
+    """As AdamW decays: the gradient belongs to the parameters before the pull."""
+    (x, y), syre = task(), sh.Syre(DECAY, sigma_ratio=0.3)
+    make = grouped(OPTIMIZERS["SGD momentum"])
+    attached, by_hand = net(), net()
+    optimizer, reference = make(attached), make(by_hand)
+    syre.attach(optimizer, attached, store=store)
+    for step in range(5):
+
+        def closure():
+            optimizer.zero_grad()
+            loss = (attached(x) - y).square().mean()
+            loss.backward()
+            return loss
+
+        loss = optimizer.step(closure) if step % 2 else optimizer.step(closure=closure)
+        reference.zero_grad()
+        expected = (by_hand(x) - y).square().mean()
+        expected.backward()
+        pull_by_hand(syre, by_hand)
+        reference.step()
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
+    assert (flat(attached) - flat(by_hand)).abs().max() < 1e-12
+
+
+def test_optimizers_that_evaluate_many_times_are_refused():
+    model = net()
+    with pytest.raises(ValueError, match=r"LBFGS.*syre\.penalty"):
+        sh.Syre().attach(torch.optim.LBFGS(model.parameters()), model)
+    sh.Syre().attach(sgd(model.parameters()), model)  # nothing was left behind
+
+
+@pytest.mark.parametrize("name", ["AdamW foreach", "AdamW fused", "SGD momentum", "SGD fused"])
+def test_a_step_that_the_gradient_scaler_skips_is_not_pulled(name, store):
+    """Fused optimizers are called even then, and leave the parameters alone themselves."""
+    (x, y), syre = task(torch.float32), sh.Syre(DECAY, sigma_ratio=0.3)
+    make = grouped(OPTIMIZERS[name])
+    attached, by_hand = net(torch.float32), net(torch.float32)
+    optimizer, reference = make(attached), make(by_hand)
+    syre.attach(optimizer, attached, store=store)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for step in range(6):
+        optimizer.zero_grad()
+        scaler.scale((attached(x) - y).square().mean()).backward()
+        before = flat(attached).clone()
+        if step in (1, 4):
+            attached[0].bias.grad[0] = float("inf")
+        scaler.step(optimizer)
+        scaler.update()
+        if step in (1, 4):
+            assert torch.equal(flat(attached), before)
+            continue
+        reference.zero_grad()
+        (by_hand(x) - y).square().mean().backward()
+        pull_by_hand(syre, by_hand)
+        reference.step()
+    assert scaler.get_scale() == 256.0, "two steps were skipped"
+    assert (flat(attached) - flat(by_hand)).abs().max() < 1e-5
+
+
+def test_compiled_models_are_pulled_by_their_own_names(store):
+    (x, y), syre = task(), sh.Syre(DECAY, sigma_ratio=0.3)
+    make = grouped(OPTIMIZERS["AdamW foreach"])
+    inner, by_hand = net(), net()
+    compiled = torch.compile(inner, backend="eager")
+    assert all(name.startswith("_orig_mod.") for name, _ in compiled.named_parameters())
+    optimizer, reference = make(inner), make(by_hand)
+    syre.attach(optimizer, compiled, store=store)
+    for _ in range(5):
+        for model, steps in ((compiled, optimizer), (by_hand, reference)):
+            steps.zero_grad()
+            (model(x) - y).square().mean().backward()
+        pull_by_hand(syre, by_hand)
+        optimizer.step()
+        reference.step()
+    assert (flat(inner) - flat(by_hand)).abs().max() < 1e-12

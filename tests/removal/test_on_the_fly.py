@@ -97,7 +97,7 @@ def unlike_any(sizes):
 
 
 def all_pulled(params, specification, rate):
-    """Pull parameters at once, each by a specification of its own; check each against the stored pull."""
+    """Pull parameters at once, each by its own specification; check each with the stored pull."""
     specifications = [
         dataclasses.replace(specification, name=f"{k}.weight") for k in range(len(params))
     ]
