@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -74,6 +75,25 @@ def named_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return named
 
 
+def own_parametrizations(module: nn.Module) -> dict[str, Any]:
+    """Return a module's own parametrizations by attribute, without those of what it wraps.
+
+    PyTorch's ``is_parametrized`` is true, too, for wrappers that forward attributes (PEFT's).
+
+    Parameters
+    ----------
+    module : nn.Module
+        Any.
+
+    Returns
+    -------
+    dict of str to torch.nn.utils.parametrize.ParametrizationList
+        Empty where there is none.
+    """
+    own = module._modules.get("parametrizations")
+    return dict(own.items()) if isinstance(own, nn.ModuleDict) else {}
+
+
 def select(named: Mapping[str, nn.Parameter], where: Where | None) -> dict[str, nn.Parameter]:
     """Return the parameters that a filter is true for.
 
@@ -129,8 +149,7 @@ def effective_parameters(model: nn.Module) -> dict[str, Tensor]:
             continue
         prefix = f"{path}." if path else ""
         own: dict[str, Tensor] = dict(module.named_parameters(recurse=False))
-        if parametrize.is_parametrized(module):
-            own |= {name: getattr(module, name) for name in module.parametrizations}
+        own |= {name: getattr(module, name) for name in own_parametrizations(module)}
         effective |= {canonical_name(prefix + name): p.detach() for name, p in own.items()}
     # Tied weights appear once, under the name that the model gives them first.
     return {name: effective[name] for name in named_parameters(model)}

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from .names import canonical_name
+from .names import canonical_name, own_parametrizations
 from .sharded import global_indices, is_sharded, local
 from .warning import SyreWarning
 
@@ -79,7 +79,7 @@ def parametrize_(
     for name, module, attribute in sites:
         parametrize.register_parametrization(module, attribute, adding[name])
         adding[name].registered = True
-        chain = _chain(module, attribute)
+        chain = own_parametrizations(module)[attribute]
         _mark(chain, ())
         chain.register_forward_pre_hook(_mark)
     for one in adding.values():
@@ -127,30 +127,36 @@ def remove_parametrizations(model: nn.Module) -> None:
     Raises
     ------
     ValueError
-        If the model has none, or is sharded.
+        If the model has none, is sharded, or has other parametrizations on top. Nothing is changed
+        then.
     """
     found = [
-        (module, attribute)
+        (module, attribute, chain)
         for module in list(model.modules())
-        if parametrize.is_parametrized(module)
-        for attribute in list(_chains(module))
-        if isinstance(_chain(module, attribute)[0], AddTheta0)
+        for attribute, chain in own_parametrizations(module).items()
+        if isinstance(chain[0], AddTheta0)
     ]
     if not found:
         raise ValueError(
             "the model has no parameter under Syre.parametrize; there is nothing to remove"
         )
-    originals = {id(p): p for module, a in found for p in [_chain(module, a).original]}
-    if any(is_sharded(p) for p in originals.values()):
-        raise ValueError(
-            "the model is sharded; load its full state into an unsharded model under the same "
-            "parametrize, and call syre.remove on that"
-        )
-    # Tied weights share one original, which removal overwrites: read all the values first.
-    values = {id(_chain(module, a).original): getattr(module, a).detach() for module, a in found}
-    for module in dict.fromkeys(module for module, _ in found):
+    for module, attribute, chain in found:
+        if is_sharded(chain.original):
+            raise ValueError(
+                "the model is sharded; load its full state into an unsharded model under the same "
+                "parametrize, and call syre.remove on that"
+            )
+        if len(chain) > 1:
+            raise ValueError(
+                f"{attribute!r} of {type(module).__name__} has {type(chain[1]).__name__} on top of "
+                "syre's parametrization; remove that one first"
+            )
+    # All values before the first change: tied weights share one original, and reading may fail.
+    originals = {id(chain.original): chain.original for *_, chain in found}
+    values = {id(chain.original): getattr(module, a).detach() for module, a, chain in found}
+    for module in dict.fromkeys(module for module, *_ in found):
         _give_own_class(module)
-    for module, attribute in found:
+    for module, attribute, _ in found:
         parametrize.remove_parametrizations(module, attribute, leave_parametrized=False)
     with torch.no_grad():
         for key, parameter in originals.items():
@@ -166,16 +172,6 @@ def _give_own_class(module: nn.Module) -> None:
     shared = type(module)
     own = {k: v for k, v in vars(shared).items() if k not in ("__dict__", "__weakref__")}
     module.__class__ = type(shared.__name__, shared.__bases__, own)
-
-
-def _chains(module: nn.Module) -> nn.ModuleDict:
-    chains = module.parametrizations
-    assert isinstance(chains, nn.ModuleDict)
-    return chains
-
-
-def _chain(module: nn.Module, attribute: str) -> Any:
-    return _chains(module)[attribute]
 
 
 def _sites(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:

@@ -77,3 +77,55 @@ def test_parametrize_warns_when_the_optimizer_decays_otherwise():
     model(x).sum().backward()
     with pytest.warns(sh.SyreWarning, match=r"weight_decay=0.*0\.1"):
         optimizer.step()
+
+
+class Forwarding(nn.Module):
+    """A wrapper that hands out the attributes of what it wraps, as PEFT's do."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner"), name)
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+def test_wrappers_that_forward_attributes_are_left_alone():
+    model, (x, _) = net(), task()
+    model[2] = Forwarding(model[2])
+    names, before = list(values(model)), model(x).detach()
+    syre = sh.Syre(0.1, sigma_ratio=1.0)
+    syre.parametrize(model)
+    assert list(sh.effective_parameters(model)) == names
+    syre.remove(model)
+    assert (model(x) - before).abs().max() < 1e-14
+    assert list(values(model)) == names
+
+
+class Unreadable(nn.Module):
+    def forward(self, p):
+        raise RuntimeError("unreadable")
+
+
+@pytest.mark.parametrize("where", ["on top", "beside"])
+def test_a_removal_that_fails_changes_nothing(where, monkeypatch):
+    model, (x, _) = net(), task()
+    syre = sh.Syre(0.1, sigma_ratio=1.0)
+    syre.parametrize(model)
+    if where == "on top":
+        nn.utils.parametrize.register_parametrization(model[2], "weight", nn.Tanh())
+    state, output = {n: v.clone() for n, v in model.state_dict().items()}, model(x).detach()
+    if where == "beside":
+        monkeypatch.setattr(model[2].parametrizations.weight[0], "forward", Unreadable().forward)
+    with pytest.raises((ValueError, RuntimeError), match=r"on top of|unreadable"):
+        syre.remove(model)
+    monkeypatch.undo()
+    assert list(model.state_dict()) == list(state)
+    assert all(torch.equal(v, state[n]) for n, v in model.state_dict().items())
+    assert torch.equal(model(x), output)
