@@ -89,20 +89,6 @@ class Syre:
         sigma_D: float = 0.0,
         seed: int = 0,
     ) -> None:
-        self._configure(weight_decay, sigma_ratio, sigma_0, sigma_D, seed)
-        self._attached = False
-        self._scales: dict[str, float] = {}
-        # theta_0 and D - 1 as attach and penalty use them at every step, by name and format.
-        self._stored: dict[object, Tensor] = {}
-
-    def _configure(
-        self,
-        weight_decay: float,
-        sigma_ratio: float | None,
-        sigma_0: float | None,
-        sigma_D: float,
-        seed: int,
-    ) -> None:
         if sigma_ratio is not None and sigma_0 is not None:
             raise ValueError(
                 f"sigma_ratio={sigma_ratio!r} and sigma_0={sigma_0!r} exclude each other: give "
@@ -128,8 +114,12 @@ class Syre:
                 "advanced removal wants sigma_D well below it. Where this is intended, ignore "
                 "syre_helpers.SyreWarning.",
                 SyreWarning,
-                stacklevel=3,
+                stacklevel=2,
             )
+        self._attached = False
+        self._scales: dict[str, float] = {}
+        # theta_0 and D - 1 as attach and penalty use them at every step, by name and format.
+        self._stored: dict[object, Tensor] = {}
 
     def __repr__(self) -> str:
         scale = (
@@ -341,7 +331,8 @@ class Syre:
         Raises
         ------
         ValueError
-            If no parameter of the model is under `parametrize`.
+            If no parameter of the model is under `parametrize`, if it is sharded, or if another
+            parametrization lies on top. Nothing is changed then.
         """
         remove_parametrizations(model)
         return model
@@ -409,8 +400,9 @@ class Syre:
 
         Raises
         ------
-        ValueError
-            If keys are missing or unknown. Nothing is changed then.
+        TypeError, ValueError
+            If keys are missing or unknown, or a value is none that `Syre` takes. Nothing is changed
+            then.
 
         Warns
         -----
@@ -423,9 +415,15 @@ class Syre:
                 f"state has the keys {sorted(state)}, expected {sorted(expected)}; pass what "
                 "Syre.state_dict() returned"
             )
-        settings = {key: state[key] for key in expected - {"scales"}}
-        before = {key: getattr(self, key) for key in sorted(settings)}
-        self._configure(**settings)
+        settings = {key: state[key] for key in sorted(expected - {"scales"})}
+        scales = {
+            str(name): nonnegative(f"the scale of {name!r}", scale)
+            for name, scale in dict(state["scales"]).items()
+        }
+        new = Syre(**settings)  # what is refused raises here, before anything is changed
+        before = {key: getattr(self, key) for key in settings}
+        for key in settings:
+            setattr(self, key, getattr(new, key))
         other = [key for key, value in before.items() if getattr(self, key) != value]
         if self._attached and other:
             warnings.warn(
@@ -435,7 +433,7 @@ class Syre:
                 SyreWarning,
                 stacklevel=2,
             )
-        self._scales = {str(name): float(scale) for name, scale in state["scales"].items()}
+        self._scales = scales
         self._stored.clear()
 
     def _learn_scales(self, named: Mapping[str, Tensor]) -> None:

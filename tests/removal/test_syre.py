@@ -80,9 +80,31 @@ def test_saved_state_restores_everything():
         sh.Syre(0.2, 0.5, sigma_D=0.1, seed=8).bias("0.bias", torch.zeros(7)), bias
     )
     assert other.state_dict() == syre.state_dict()
-    with pytest.raises(ValueError, match="keys"):
-        other.load_state_dict({"seed": 1})
-    assert other.state_dict() == syre.state_dict()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        None,
+        {"weight_decay": -1.0},
+        {"weight_decay": "0.1"},
+        {"sigma_D": 1.5},
+        {"sigma_0": 0.1},
+        {"seed": 0.5},
+        {"scales": {"w": float("nan")}},
+        {"scales": {"w": "large"}},
+        {"scales": 3},
+        {"more": 1},
+    ],
+)
+def test_a_state_that_is_refused_changes_nothing(change):
+    syre = sh.Syre(0.2, sigma_ratio=0.5, sigma_D=0.1, seed=8)
+    syre.pull(values(net()))
+    before = syre.state_dict()
+    new = {"seed": 1} if change is None else before | {"weight_decay": 0.7} | change
+    with pytest.raises((ValueError, TypeError)):
+        syre.load_state_dict(new)
+    assert syre.state_dict() == before
 
 
 def test_changing_the_seed_on_resume_changes_an_attached_pull():
