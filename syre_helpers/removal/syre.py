@@ -260,7 +260,8 @@ class Syre:
         self._learn_scales(named)
         handle = Attachment(
             optimizer,
-            select(named, where),
+            model,
+            where,
             self._pull_stored if store else self._pull_on_the_fly,
             # The step towards theta_0; where sigma_0 is given, the size of parameters is not known.
             self.weight_decay * (self.sigma_ratio or 0.0),
@@ -435,6 +436,9 @@ class Syre:
             )
         self._scales = scales
         self._stored.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_stored": {}}
 
     def _learn_scales(self, named: Mapping[str, Tensor]) -> None:
         """Record the scale of each parameter not seen before, from the fan-ins of the model."""

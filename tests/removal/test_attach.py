@@ -1,5 +1,7 @@
 """A pull on any optimizer in any loop: where it goes, when, and what is refused."""
 
+import copy
+import io
 import warnings
 
 import pytest
@@ -340,13 +342,6 @@ def test_a_closure_is_pulled_after_its_gradients(store):
     assert (flat(attached) - flat(by_hand)).abs().max() < 1e-12
 
 
-def test_optimizers_that_evaluate_many_times_are_refused():
-    model = net()
-    with pytest.raises(ValueError, match=r"LBFGS.*syre\.penalty"):
-        sh.Syre().attach(torch.optim.LBFGS(model.parameters()), model)
-    sh.Syre().attach(sgd(model.parameters()), model)  # nothing was left behind
-
-
 @pytest.mark.parametrize("name", ["AdamW foreach", "AdamW fused", "SGD momentum", "SGD fused"])
 def test_a_step_that_the_gradient_scaler_skips_is_not_pulled(name, store):
     """Fused optimizers are called even then, and leave the parameters alone themselves."""
@@ -391,3 +386,238 @@ def test_compiled_models_are_pulled_by_their_own_names(store):
         optimizer.step()
         reference.step()
     assert (flat(inner) - flat(by_hand)).abs().max() < 1e-12
+
+
+# ---- what comes later --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arrival", ["load_state_dict", "schedule"])
+def test_weight_decay_that_arrives_after_attach_is_noticed(arrival):
+    model = net()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0)
+    sh.Syre(DECAY).attach(optimizer, model)
+    still(model)
+    optimizer.step()
+    if arrival == "schedule":
+        optimizer.param_groups[0]["weight_decay"] = 0.04
+    else:
+        other = torch.optim.AdamW(net().parameters(), lr=0.1, weight_decay=0.04)
+        optimizer.load_state_dict(other.state_dict())
+    before = values(model)
+    with pytest.raises(ValueError, match=r"group 0 .* weight_decay=0\.04"):
+        optimizer.step()
+    assert largest_difference(values(model), before) == 0
+
+
+def test_parameters_that_join_later_are_pulled():
+    model, at_once = net(), net()
+    syre = sh.Syre(1.0, sigma_ratio=0.5)
+    optimizer, reference_ = sgd(model[2].parameters()), sgd(at_once.parameters())
+    syre.attach(optimizer, model, where=lambda name, p: name != "0.bias")
+    syre.attach(reference_, at_once, where=lambda name, p: name != "0.bias")
+    optimizer.add_param_group({"params": list(model[0].parameters()), "lr": 0.1})
+    for m, o in ((model, optimizer), (at_once, reference_)):
+        still(m)
+        o.step()
+    assert largest_difference(values(model), values(at_once)) == 0
+    assert torch.equal(model[0].bias, net()[0].bias), "where holds for them too"
+    assert not torch.equal(model[0].weight, net()[0].weight)
+
+
+def test_parameters_of_no_known_model_that_join_later_are_named():
+    model, other = net(), nn.Linear(3, 3).double()
+    optimizer = sgd(model.parameters())
+    sh.Syre(DECAY).attach(optimizer, model)
+    still(model)
+    optimizer.step()
+    optimizer.add_param_group({"params": list(other.parameters())})
+    with pytest.warns(sh.SyreWarning, match=r"got 2 parameters after attach, of shapes \[\(3, 3\)"):
+        optimizer.step()
+    optimizer.step()  # said once
+    sh.Syre(DECAY).attach(optimizer, other)
+    third = nn.Linear(2, 2).double()
+    optimizer.add_param_group({"params": list(third.parameters())})
+    sh.Syre(DECAY).attach(optimizer, third)
+    optimizer.step()
+
+
+# ---- wrappers ----------------------------------------------------------------------------------
+
+
+class Lookahead(torch.optim.Optimizer):
+    """Without Optimizer.__init__, as several libraries have it."""
+
+    def __init__(self, optimizer):
+        self._base = optimizer
+        self.param_groups = optimizer.param_groups
+
+    def step(self, closure=None):
+        return self._base.step(closure)
+
+
+class SAM(torch.optim.Optimizer):
+    """Evaluates twice, and leaves the update to the base optimizer."""
+
+    def __init__(self, params, make):
+        super().__init__(params, {"rho": 0.05})
+        self.base_optimizer = make(self.param_groups)
+        self.param_groups = self.base_optimizer.param_groups
+
+    @torch.no_grad()
+    def first_step(self):
+        for p in self.param_groups[0]["params"]:
+            self.state[p]["old"] = p.clone()
+            p += 0.05 * p.grad
+
+    @torch.no_grad()
+    def second_step(self):
+        for p in self.param_groups[0]["params"]:
+            p.copy_(self.state[p]["old"])
+        self.base_optimizer.step()
+
+
+class Duck:
+    def __init__(self, optimizer):
+        self.inner = optimizer
+        self.param_groups = optimizer.param_groups
+
+    def step(self):
+        self.inner.step()
+
+
+@pytest.mark.parametrize("kind", ["lookahead", "sam", "duck"])
+def test_wrappers_are_pulled_at_the_step_of_what_they_wrap(kind):
+    def trained(attached):
+        model, (x, y) = net(), task()
+        params = list(model.parameters())
+        wrapped = {
+            "lookahead": lambda: Lookahead(sgd(params)),
+            "sam": lambda: SAM(params, sgd),
+            "duck": lambda: Duck(sgd(params)),
+        }[kind]()
+        syre = sh.Syre(DECAY, sigma_ratio=0.5)
+        if attached:
+            syre.attach(wrapped, model)
+        for _ in range(8):
+            for last in (False, True) if kind == "sam" else (True,):
+                model.zero_grad()
+                (model(x) - y).square().mean().backward()
+                if not last:
+                    wrapped.first_step()
+            if not attached:
+                pull = syre.pull(values(model))
+                own = dict(model.named_parameters())
+                if kind == "sam":
+                    own = {n: wrapped.state[p]["old"] for n, p in own.items()}
+                ones = {n: torch.ones_like(p) for n, p in own.items()}
+                reference.pull_(own, pull.centre, ones, 0.1, DECAY)
+            wrapped.second_step() if kind == "sam" else wrapped.step()
+        return values(model)
+
+    assert largest_difference(trained(True), trained(False)) < 1e-12
+
+
+def test_a_learned_step_size_is_followed():
+    """As Prodigy and D-Adaptation have it: lr stays 1, and d is what is learned."""
+    model = net()
+    optimizer = sgd(model.parameters(), lr=1.0)
+    optimizer.param_groups[0].update(d0=1e-6, d=0.01)
+    sh.Syre(DECAY, sigma_0=0.0).attach(optimizer, model)
+    still(model)
+    optimizer.step()
+    assert torch.allclose(model[0].weight, (1 - 0.01 * DECAY) * net()[0].weight, rtol=1e-15)
+
+
+class AdamWScheduleFree(torch.optim.SGD):
+    pass
+
+
+class Unhooked(torch.optim.Optimizer):
+    def __init__(self, params):
+        self.param_groups = [{"params": list(params), "lr": 0.1}]
+
+    def step(self):
+        pass
+
+
+def without_a_rate(params):
+    optimizer = sgd(params)
+    optimizer.param_groups[0]["lr"] = None
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (torch.optim.LBFGS, r"LBFGS.*syre\.penalty"),
+        (lambda p: AdamWScheduleFree(p, lr=0.1), "AdamWScheduleFree .* from other points"),
+        (lambda p: Duck(AdamWScheduleFree(p, lr=0.1)), "AdamWScheduleFree .* from other points"),
+        (without_a_rate, "SGD chooses its step size out of sight"),
+        (Unhooked, r"step\(\) of Unhooked runs no hooks"),
+        (lambda p: [sgd(p)], "optimizer is list, which is no"),
+    ],
+)
+def test_optimizers_that_cannot_be_pulled_are_refused_by_name(make, words):
+    model = net()
+    with pytest.raises((ValueError, TypeError), match=words):
+        sh.Syre().attach(make(model.parameters()), model)
+    sh.Syre().attach(sgd(model.parameters()), model)  # nothing was left behind
+
+
+def test_steps_that_the_pull_does_not_see_are_noticed():
+    model = net()
+    optimizer = sgd(model.parameters())
+    handle = sh.Syre(DECAY).attach(optimizer, model)
+    train(model, sgd(model.parameters()), 3)
+    with pytest.warns(sh.SyreWarning, match="none of its steps was seen"):
+        train(model, sgd(model.parameters()), 3)
+    handle.remove()
+    sh.Syre(DECAY).attach(optimizer, model)
+    train(model, optimizer, 5)
+
+
+# ---- copies, and optimizers that are gone --------------------------------------------------------
+
+
+def test_after_the_first_optimizer_is_gone_another_can_be_attached():
+    model, start = net(), net()
+    for _ in range(3):
+        optimizer = sgd(model.parameters(), lr=1.0)
+        handle = sh.Syre(1.0, sigma_0=0.0).attach(optimizer, model)
+        optimizer.itself = optimizer  # a circle, which only a collection of garbage takes away
+        del optimizer
+    optimizer = sgd(model.parameters(), lr=0.5)
+    handle = sh.Syre(1.0, sigma_0=0.0).attach(optimizer, model)
+    still(model)
+    optimizer.step()
+    assert torch.allclose(flat(model), flat(start) / 2, rtol=1e-15), "pulled once"
+    handle.remove()
+
+
+def saved_and_loaded(pair):
+    file = io.BytesIO()
+    torch.save(pair, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, saved_and_loaded])
+@pytest.mark.parametrize("kind", ["syre", "syre, computed", "pull"])
+def test_copies_of_model_and_optimizer_go_on_pulling(kind, copied, monkeypatch):
+    monkeypatch.setattr(on_the_fly, "_kernel", lambda *_: None)
+    model, syre = net(), sh.Syre(DECAY, sigma_ratio=0.5)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    if kind == "pull":
+        attach_pull(syre.pull(values(model)), optimizer, model)
+    else:
+        syre.attach(optimizer, model, where=lambda n, p: True, store=kind == "syre")
+    train(model, optimizer, 3)
+    twin, other = copied((model, optimizer))
+    train(model, optimizer, 5)
+    train(twin, other, 5)
+    assert largest_difference(values(model), values(twin)) == 0
+    with pytest.raises(ValueError, match="earlier attach"):
+        sh.Syre(DECAY).attach(sgd(twin.parameters()), twin)
+    alone = copied(model)  # without its optimizer it is free
+    sh.Syre(DECAY).attach(sgd(alone.parameters()), alone)
+    assert "syre" not in str(optimizer.state_dict()).lower()
