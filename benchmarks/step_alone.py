@@ -27,7 +27,9 @@ from _harness import Row
 from torch import Tensor
 
 import syre_helpers as sh
-from syre_helpers.removal import noise, recompute
+from syre_helpers.removal import on_the_fly as recompute
+from syre_helpers.removal import theta_0 as noise
+from syre_helpers.removal.pull import pull_together_
 
 BASELINE = {"pull": "read and write once", "draw": "torch.randn"}
 RATE, SCALE, SIGMA_D = 1e-3, 0.01, 0.005
@@ -59,7 +61,7 @@ def forms(size: int, settings: Settings) -> dict[tuple[str, str, int], Callable[
     device = torch.device(settings.device)
     generator = torch.Generator(device).manual_seed(0)
     p, theta_0, xi = torch.randn(3, size, device=device, generator=generator).mul_(SCALE).unbind()
-    basic, advanced = (recompute.Recipe(0, "w", SCALE, sigma_D) for sigma_D in (0.0, SIGMA_D))
+    basic, advanced = (noise.Specification(0, "w", SCALE, sigma_D) for sigma_D in (0.0, SIGMA_D))
     key = torch.tensor(basic.keys(0)[0], dtype=torch.int32, device=device)
     out = torch.empty(size, device=device)
     syre = sh.Syre(sigma_0=SCALE)
@@ -67,11 +69,11 @@ def forms(size: int, settings: Settings) -> dict[tuple[str, str, int], Callable[
         ("pull", "read and write once", 8): lambda: p.mul_(1),
         ("pull", "read and write once, again", 8): lambda: p.mul_(1),
         ("pull", "p + q", 12): lambda: p.add_(theta_0, alpha=0),
-        ("pull", "stored", 12): lambda: recompute.pull_stored_([p], [theta_0], [], RATE),
+        ("pull", "stored", 12): lambda: pull_together_([p], [theta_0], [], RATE),
         ("pull", "p + q r", 16): lambda: p.addcmul_(theta_0, xi, value=0),
-        ("pull", "stored + D", 16): lambda: recompute.pull_stored_([p], [theta_0], [xi], RATE),
-        ("pull", "computed", 8): lambda: recompute.pull_recomputed_([p], [basic], RATE),
-        ("pull", "computed + D", 8): lambda: recompute.pull_recomputed_([p], [advanced], RATE),
+        ("pull", "stored + D", 16): lambda: pull_together_([p], [theta_0], [xi], RATE),
+        ("pull", "computed", 8): lambda: recompute.pull_on_the_fly_([p], [basic], RATE),
+        ("pull", "computed + D", 8): lambda: recompute.pull_on_the_fly_([p], [advanced], RATE),
         ("draw", "torch.randn", 4): lambda: torch.randn(size, out=out),
         ("draw", "torch.randn, again", 4): lambda: torch.randn(size, out=out),
         ("draw", "compiled", 4): lambda: write_normal(out, key),

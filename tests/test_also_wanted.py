@@ -107,7 +107,7 @@ def test_under_a_schedule_the_product_of_the_steps_is_left(schedule, rates, sigm
         changing.step()
     each = rates(torch.arange(STEPS, dtype=torch.float64))
     for name, p in values(model).items():
-        theta_0, D = syre.bias(name, p), 1 + syre._xi(name, p)
+        theta_0, D = syre.bias(name, p), syre.metric(name, p)
         left = torch.prod(1 - each.reshape(-1, *[1] * p.ndim) * D, 0)
         assert torch.allclose(p, theta_0 + left * (start[name] - theta_0), atol=1e-13), name
         # The sum of the rates alone gives it to within a tenth.

@@ -65,7 +65,7 @@ def run(notebook):
 def without_syre(monkeypatch):
     """Replace theta_0 by 0 and D by 1, and leave out what only draws."""
     monkeypatch.setattr(sh.Syre, "bias", lambda self, name, tensor: torch.zeros_like(tensor))
-    monkeypatch.setattr(sh.Syre, "_xi", lambda self, name, tensor: torch.zeros_like(tensor))
+    monkeypatch.setattr(sh.Syre, "_D_minus_1", lambda self, name, tensor: torch.zeros_like(tensor))
     monkeypatch.setattr(sh.interactive, "FrameSlider", lambda *args, **kwargs: None)
 
 

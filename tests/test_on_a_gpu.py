@@ -16,7 +16,9 @@ from torch.nn import functional
 import chapters
 import syre_helpers as sh
 from syre_helpers import arms
-from syre_helpers.removal import noise, recompute
+from syre_helpers.removal import on_the_fly as recompute
+from syre_helpers.removal import theta_0 as noise
+from syre_helpers.removal.pull import pull_together_
 
 DEVICE = "cuda"
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -64,13 +66,13 @@ def test_the_compiled_kernel_is_the_stored_pull(sigma_D, dtype):
     params.append(
         torch.randn(8, 6, 3, 3, dtype=dtype).to(DEVICE, memory_format=torch.channels_last)
     )
-    recipes = [recompute.Recipe(3, f"{k}.w", 0.3, sigma_D) for k in range(len(params))]
+    recipes = [noise.Specification(3, f"{k}.w", 0.3, sigma_D) for k in range(len(params))]
     stored = [p.clone() for p in params]
     indices = [torch.arange(p.numel(), device=DEVICE).reshape(p.shape) for p in params]
-    theta_0 = [r.bias(i, dtype) for r, i in zip(recipes, indices, strict=True)]
-    xi = [r.xi(i, dtype) for r, i in zip(recipes, indices, strict=True)] if sigma_D else []
-    recompute.pull_recomputed_(params, recipes, 0.01)
-    recompute.pull_stored_(stored, theta_0, xi, 0.01)
+    theta_0 = [r.theta_0(i, dtype) for r, i in zip(recipes, indices, strict=True)]
+    xi = [r.D_minus_1(i, dtype) for r, i in zip(recipes, indices, strict=True)] if sigma_D else []
+    recompute.pull_on_the_fly_(params, recipes, 0.01)
+    pull_together_(stored, theta_0, xi, 0.01)
     for p, right in zip(params, stored, strict=True):
         # One rounding apart at most: which operations a GPU's kernels fuse is theirs to choose.
         torch.testing.assert_close(p, right, rtol=2 * torch.finfo(dtype).eps, atol=0)

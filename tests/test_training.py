@@ -10,7 +10,7 @@ from torch.nn import functional
 
 import syre_helpers as sh
 from syre_helpers import arms
-from syre_helpers.removal import noise
+from syre_helpers.removal import theta_0 as noise
 from syre_helpers.training import evaluation, stepping
 from syre_helpers.training.batches import BatchOrder
 

@@ -3,12 +3,11 @@
 Floor 1 of the package: knows torch only.
 """
 
-from . import arms, noise
+from . import arms
 from .arms import Arm
-from .attachment import Attachment
-from .centre import PullAttachment, around, attach_pull
-from .names import canonical_name, effective_parameters
-from .pull import Pull, stack_pulls, write_pull
+from .attach import Attachment, attach_pull
+from .names import effective_parameters
+from .pull import Pull, around
 from .syre import Syre
 from .warning import SyreWarning
 
@@ -16,15 +15,10 @@ __all__ = [
     "Arm",
     "Attachment",
     "Pull",
-    "PullAttachment",
     "Syre",
     "SyreWarning",
     "arms",
     "around",
     "attach_pull",
-    "canonical_name",
     "effective_parameters",
-    "noise",
-    "stack_pulls",
-    "write_pull",
 ]

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from .._checks import nonnegative, positive_int, share
 from .._random import generator
-from . import noise
-from .names import canonical_name, fan_ins
+from .names import canonical_name
 from .pull import Pull
 from .syre import Syre
+from .theta_0 import fan_ins, uniform
 from .warning import SyreWarning
 
 Params = Mapping[str, Tensor]
@@ -262,7 +262,7 @@ class weight_fix(Arm):
 
     def _frozen(self, name: str, p: Tensor, seed: int) -> Tensor:
         index = torch.arange(p.numel(), device=p.device)
-        unit = noise.uniform(seed, f"w-fix mask|{canonical_name(name)}", index)
+        unit = uniform(seed, f"w-fix mask|{canonical_name(name)}", index)
         return (unit < 2 * self.fraction - 1).reshape(p.shape)
 
     def _strength(self) -> str:

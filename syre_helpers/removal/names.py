@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+
+Where = Callable[[str, Tensor], bool]
+"""A filter of parameters: ``where(canonical_name, parameter)`` is true for those to treat."""
 
 # What DistributedDataParallel, torch.compile, activation checkpoints and parametrizations insert
 # into names.
@@ -18,6 +20,16 @@ _PARAMETRIZED = re.compile(r"parametrizations\.([^.]+)\.original(?=$|\d)")
 
 def canonical_name(name: str) -> str:
     """Return a parameter's name without what wrappers and parametrizations insert.
+
+    Parameters
+    ----------
+    name : str
+        As ``model.named_parameters()`` gives it.
+
+    Returns
+    -------
+    str
+        The same for a model, wrapped or not.
 
     Examples
     --------
@@ -29,6 +41,16 @@ def canonical_name(name: str) -> str:
 
 def named_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the model's own parameters (as stored) by canonical name.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any model.
+
+    Returns
+    -------
+    dict of str to nn.Parameter
+        Tied ones once, under their first name.
 
     Raises
     ------
@@ -53,8 +75,53 @@ def named_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return named
 
 
+def own_parametrizations(module: nn.Module) -> dict[str, Any]:
+    """Return a module's own parametrizations by attribute, without those of what it wraps.
+
+    PyTorch's ``is_parametrized`` is true, too, for wrappers that forward attributes (PEFT's).
+
+    Parameters
+    ----------
+    module : nn.Module
+        Any.
+
+    Returns
+    -------
+    dict of str to torch.nn.utils.parametrize.ParametrizationList
+        Empty where there is none.
+    """
+    own = module._modules.get("parametrizations")
+    return dict(own.items()) if isinstance(own, nn.ModuleDict) else {}
+
+
+def select(named: Mapping[str, nn.Parameter], where: Where | None) -> dict[str, nn.Parameter]:
+    """Return the parameters that a filter is true for.
+
+    Parameters
+    ----------
+    named : mapping of str to nn.Parameter
+        By canonical name.
+    where : callable or None
+        The filter; None keeps all.
+
+    Returns
+    -------
+    dict of str to nn.Parameter
+        At least one.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    chosen = {name: p for name, p in named.items() if where is None or where(name, p)}
+    if not chosen:
+        raise ValueError(f"where selects no parameter; the model has {sorted(named)}")
+    return chosen
+
+
 def effective_parameters(model: nn.Module) -> dict[str, Tensor]:
-    """Return what the model computes with, by canonical name.
+    """Return the parameters that the model computes with, by canonical name.
 
     For a model under ``Syre.parametrize`` these are ``theta + theta_0``; for any other they are its
     parameters. Symmetries and measures apply to these.
@@ -82,36 +149,7 @@ def effective_parameters(model: nn.Module) -> dict[str, Tensor]:
             continue
         prefix = f"{path}." if path else ""
         own: dict[str, Tensor] = dict(module.named_parameters(recurse=False))
-        if parametrize.is_parametrized(module):
-            own |= {name: getattr(module, name) for name in module.parametrizations}
+        own |= {name: getattr(module, name) for name in own_parametrizations(module)}
         effective |= {canonical_name(prefix + name): p.detach() for name, p in own.items()}
     # Tied weights appear once, under the name that the model gives them first.
     return {name: effective[name] for name in named_parameters(model)}
-
-
-def fan_ins(shapes: Mapping[str, torch.Size]) -> dict[str, int]:
-    """Return the fan-in that sets the scale of each parameter's ``theta_0``.
-
-    A tensor of two or more axes has the product of all but the first; a bias has that of the
-    weight beside it; any other vector has its length; a scalar has 1.
-
-    Examples
-    --------
-    >>> import torch
-    >>> fan_ins(
-    ...     {"0.weight": torch.Size([8, 3, 5, 5]), "0.bias": torch.Size([8]), "u": torch.Size([4])}
-    ... )
-    {'0.weight': 75, '0.bias': 75, 'u': 4}
-    """
-    own = {
-        n: math.prod(shape[1:]) if len(shape) > 1 else math.prod(shape)
-        for n, shape in shapes.items()
-    }
-    owners: dict[str, int] = {}
-    for name, shape in shapes.items():
-        if len(shape) > 1 and "." in name:
-            owners.setdefault(name.rpartition(".")[0], own[name])
-    return {
-        name: own[name] if len(shape) > 1 else owners.get(name.rpartition(".")[0], own[name])
-        for name, shape in shapes.items()
-    }

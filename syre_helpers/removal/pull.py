@@ -1,12 +1,21 @@
-"""The affine pull: the one formula that every remedy, rival and control is a setting of."""
+r"""The affine pull: the one formula that every remedy, rival and control is a setting of.
+
+It stands here in three spellings that differ in rounding only: `Pull` for named parameters,
+`pull_together_` for many parameters in few operations, `pulled` for a compiler.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+
+from .._checks import nonnegative
+
+# Elements pulled at once on a CPU where a buffer is needed: it stays in the cache.
+CACHED = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -24,8 +33,15 @@ class Pull:
         :math:`\lambda`, twice the paper's gamma. A tensor of shape (models,) for parameters that
         are stacked along a leading model axis.
     centre, xi, mask : mapping of str to Tensor
-        :math:`c`, :math:`\xi` and :math:`m` by parameter name, shaped like the parameters. Names
-        that are missing have centre 0, :math:`\xi = 0` and mask 1.
+        :math:`c`, :math:`D - 1` and :math:`m` by parameter name, shaped like the parameters. Names
+        that are missing have centre 0, D = 1 and mask 1.
+
+    Raises
+    ------
+    TypeError
+        If `weight_decay` is not a number.
+    ValueError
+        If `weight_decay` is negative, NaN or infinite.
 
     References
     ----------
@@ -37,6 +53,12 @@ class Pull:
     xi: Mapping[str, Tensor] = field(default_factory=dict)
     mask: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # Tensors come from `stack_pulls`, out of pulls that were checked, and may be traced.
+        if not isinstance(self.weight_decay, Tensor):
+            decay = nonnegative("weight_decay", self.weight_decay)
+            object.__setattr__(self, "weight_decay", decay)
+
     def force(self, name: str, p: Tensor) -> Tensor:
         """Return ``weight_decay * D * (p - centre)`` for one parameter."""
         stretched = self._stretched(name, self._difference(name, p))
@@ -47,18 +69,22 @@ class Pull:
 
     def coupled(self, name: str, p: Tensor, gradient: Tensor) -> Tensor:
         """Return the masked gradient with the pull in it: the paper's loss, before any momentum."""
-        return self._masked(name, gradient + self.force(name, p))
+        return self.masked(name, gradient + self.force(name, p))
+
+    def decoupled(self, name: str, p: Tensor, lr: float | Tensor) -> Tensor:
+        """Return `p` after the pull as a step of its own, as AdamW decays."""
+        return p - lr * self.masked(name, self.force(name, p))
 
     def decoupled_(self, name: str, p: Tensor, lr: float) -> Tensor:
-        """Apply the pull to `p` in place as a step of its own, as AdamW decays."""
-        return p.sub_(self._masked(name, self.force(name, p)), alpha=lr)
+        """Pull `p` in place as a step of its own, and return it."""
+        return p.sub_(self.masked(name, self.force(name, p)), alpha=lr)
 
     def masked(self, name: str, gradient: Tensor) -> Tensor:
         """Return the gradient with its frozen entries set to zero."""
-        return self._masked(name, gradient)
+        return gradient * self.mask[name] if name in self.mask else gradient
 
     def penalty(self, params: Mapping[str, Tensor]) -> Tensor:
-        r"""Return :math:`\gamma (p - c)^T D (p - c)` with :math:`\gamma = \lambda / 2`."""
+        r"""Return :math:`\gamma (p - c)^T D (p - c)`, a scalar; :math:`\gamma = \lambda / 2`."""
         total = torch.zeros(())
         for name, p in params.items():
             diff = self._difference(name, p)
@@ -69,15 +95,133 @@ class Pull:
         return p - self.centre[name] if name in self.centre else p
 
     def _stretched(self, name: str, diff: Tensor) -> Tensor:
-        """Return ``D * diff`` as diff + diff * xi: near 1, float32 cannot hold D itself."""
+        """Return ``D * diff`` as diff + diff * (D - 1): near 1, float32 cannot hold D itself."""
         return diff + diff * self.xi[name] if name in self.xi else diff
 
-    def _masked(self, name: str, value: Tensor) -> Tensor:
-        return value * self.mask[name] if name in self.mask else value
+
+def around(pull: Pull, point: Mapping[str, Tensor]) -> Pull:
+    r"""Return a pull whose centre is moved from :math:`c` to ``point + c``.
+
+    With syre's pull and pretrained parameters the result is what fine-tuning wants: decay towards
+    what the network knows, and :math:`\theta_0` beside it. With a pull of plain decay it is decay
+    towards the point alone.
+
+    Parameters
+    ----------
+    pull : Pull
+        From ``syre.pull(params)``, or ``Pull(weight_decay)`` for plain decay.
+    point : mapping of str to Tensor
+        By parameter name, as in the pull; copied. Parameters that are missing keep their centre.
+
+    Returns
+    -------
+    Pull
+        With the same strength, D and mask.
+
+    Raises
+    ------
+    ValueError
+        If an entry of the point has another shape than the pull's centre.
+
+    References
+    ----------
+    Li, Grandvalet and Davoine, "Explicit Inductive Bias for Transfer Learning with Convolutional
+    Networks", ICML 2018: decay towards the pretrained parameters.
+
+    Examples
+    --------
+    >>> import torch
+    >>> moved = around(Pull(0.1, centre={"w": torch.tensor([0.5])}), {"w": torch.tensor([2.0])})
+    >>> moved.centre["w"]
+    tensor([2.5000])
+    """
+    centre = dict(pull.centre)
+    for name, value in point.items():
+        own = value.detach().clone()
+        if name in centre and centre[name].shape != own.shape:
+            raise ValueError(
+                f"point[{name!r}] has the shape {tuple(own.shape)}, the pull's centre has "
+                f"{tuple(centre[name].shape)}; make both from the same model"
+            )
+        centre[name] = own + centre[name] if name in centre else own
+    return replace(pull, centre=centre)
+
+
+# ---- many parameters at once ---------------------------------------------------------------------
+
+
+def pull_together_(
+    params: list[Tensor], theta_0: list[Tensor], xi: list[Tensor], rate: float
+) -> None:
+    """Pull parameters in place, ``p - rate * D * (p - theta_0)``, in as few operations as can be.
+
+    Parameters
+    ----------
+    params, theta_0 : list of Tensor
+        Of the same shapes.
+    xi : list of Tensor
+        D - 1, likewise; empty for D = 1.
+    rate : float
+        Learning rate times weight decay.
+    """
+    if not xi:
+        torch._foreach_lerp_(params, theta_0, rate)
+        return
+    together = []
+    for trio in zip(params, theta_0, xi, strict=True):
+        if trio[0].device.type == "cpu" and trio[0].numel() > CACHED and trio[0].is_contiguous():
+            for pieces in zip(*(t.reshape(-1).split(CACHED) for t in trio), strict=True):
+                _pull_advanced_([pieces], rate)
+        else:
+            together.append(trio)
+    if together:
+        _pull_advanced_(together, rate)
+
+
+def _pull_advanced_(trios: Sequence[tuple[Tensor, ...]], rate: float) -> None:
+    """Pull each (parameter, theta_0, D - 1); needs a buffer of their size."""
+    params, theta_0, xi = ([trio[k] for trio in trios] for k in range(3))
+    diff = list(torch._foreach_sub(params, theta_0))
+    torch._foreach_addcmul_(diff, diff, xi)  # diff + diff * xi
+    torch._foreach_add_(params, diff, alpha=-rate)
+
+
+def pulled(p: Tensor, theta_0: Tensor, xi: Tensor | None, rate: Tensor) -> Tensor:
+    """Return ``p - rate * D * (p - theta_0)`` for a compiler, rounded as `pull_together_` rounds.
+
+    Parameters
+    ----------
+    p, theta_0 : Tensor
+        Of the same shape.
+    xi : Tensor or None
+        D - 1, likewise; None for D = 1.
+    rate : Tensor
+        Learning rate times weight decay, a scalar.
+
+    Returns
+    -------
+    Tensor
+        The pulled parameter.
+    """
+    diff = p - theta_0
+    return _fma(diff if xi is None else _fma(diff, xi, diff), -rate, p)
+
+
+def _fma(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """Return ``a * b + c``, rounded once where PyTorch's compiler has a word for it.
+
+    Its ready-made operations, which `pull_together_` uses, round once. Where the word is missing,
+    the two may differ by one rounding.
+    """
+    fused = getattr(torch.ops.prims, "fma", None)
+    return a * b + c if fused is None else fused(a, b, c)
+
+
+# ---- stacked models ------------------------------------------------------------------------------
 
 
 def stack_pulls(pulls: Sequence[Pull], params: Mapping[str, Tensor]) -> Pull:
-    """Stack one pull a model into one pull for parameters with a leading model axis.
+    """Return the pull on parameters with a leading model axis, out of one pull per model.
 
     Parameters
     ----------

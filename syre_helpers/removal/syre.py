@@ -9,7 +9,7 @@ decay centred at :math:`\theta_0`: a pull. Advanced removal replaces :math:`\|\t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,16 +17,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .._checks import nonnegative, whole
-from . import sharding
-from .attachment import Attachment
-from .names import canonical_name, fan_ins, named_parameters
-from .pull import Pull
-from .recompute import Recipe
-from .shift import bake, shift_of, shift_parameters
+from .attach import Attachment
+from .names import Where, canonical_name, named_parameters, select
+from .on_the_fly import pull_on_the_fly_
+from .parametrize import parametrization_of, parametrize_, remove_parametrizations
+from .pull import Pull, pull_together_
+from .sharded import distribute_like, global_indices, is_sharded, local
+from .theta_0 import Specification, fan_ins
 from .warning import SyreWarning
-
-Where = Callable[[str, Tensor], bool]
-"""A filter of parameters: ``where(canonical_name, parameter)`` is true for those to treat."""
 
 DEFAULT_SIGMA_RATIO = 0.01
 
@@ -91,20 +89,6 @@ class Syre:
         sigma_D: float = 0.0,
         seed: int = 0,
     ) -> None:
-        self._configure(weight_decay, sigma_ratio, sigma_0, sigma_D, seed)
-        self._attached = False
-        self._scales: dict[str, float] = {}
-        # theta_0 and D - 1 as attach and penalty use them at every step, by kind, name and format.
-        self._fixed: dict[tuple[object, ...], Tensor] = {}
-
-    def _configure(
-        self,
-        weight_decay: float,
-        sigma_ratio: float | None,
-        sigma_0: float | None,
-        sigma_D: float,
-        seed: int,
-    ) -> None:
         if sigma_ratio is not None and sigma_0 is not None:
             raise ValueError(
                 f"sigma_ratio={sigma_ratio!r} and sigma_0={sigma_0!r} exclude each other: give "
@@ -130,8 +114,12 @@ class Syre:
                 "advanced removal wants sigma_D well below it. Where this is intended, ignore "
                 "syre_helpers.SyreWarning.",
                 SyreWarning,
-                stacklevel=3,
+                stacklevel=2,
             )
+        self._attached = False
+        self._scales: dict[str, float] = {}
+        # theta_0 and D - 1 as attach and penalty use them at every step, by name and format.
+        self._stored: dict[object, Tensor] = {}
 
     def __repr__(self) -> str:
         scale = (
@@ -168,8 +156,8 @@ class Syre:
         TypeError
             If the tensor is not of a real floating type.
         """
-        recipe = self._recipe(name, tensor)
-        return sharding.laid_out(recipe.bias(sharding.index(tensor), tensor.dtype), tensor)
+        specification = self._specification(name, tensor)
+        return distribute_like(specification.theta_0(global_indices(tensor), tensor.dtype), tensor)
 
     def metric(self, name: str, tensor: Tensor) -> Tensor:
         r"""Return the diagonal of :math:`D` for one parameter.
@@ -188,7 +176,7 @@ class Syre:
             differ by less than one part in 10 million coincide; the pull itself uses the finer ``D
             - 1``.
         """
-        return 1 + self._xi(name, tensor)
+        return 1 + self._D_minus_1(name, tensor)
 
     def pull(self, params: Mapping[str, Tensor]) -> Pull:
         """Return the affine pull on named parameters.
@@ -206,8 +194,8 @@ class Syre:
         self._learn_scales(params)
         return Pull(
             self.weight_decay,
-            centre={name: self._fixed_bias(name, p) for name, p in params.items()},
-            xi={name: self._fixed_xi(name, p) for name, p in params.items()}
+            centre={name: self._once(Syre.bias, name, p) for name, p in params.items()},
+            xi={name: self._once(Syre._D_minus_1, name, p) for name, p in params.items()}
             if self.sigma_D
             else {},
         )
@@ -270,7 +258,14 @@ class Syre:
         """
         named = named_parameters(model)
         self._learn_scales(named)
-        handle = Attachment(self, optimizer, _chosen(named, where), store)
+        handle = Attachment(
+            optimizer,
+            model,
+            where,
+            self._pull_stored if store else self._pull_on_the_fly,
+            # The step towards theta_0; where sigma_0 is given, the size of parameters is not known.
+            self.weight_decay * (self.sigma_ratio or 0.0),
+        )
         self._attached = True
         return handle
 
@@ -312,10 +307,11 @@ class Syre:
         """
         named = named_parameters(model)
         self._learn_scales(named)
-        chosen = _chosen(named, where)
-        biases = {name: self.bias(name, p) for name, p in chosen.items()}
-        xis = {name: self._xi(name, p) for name, p in chosen.items()} if self.sigma_D else {}
-        shift_parameters(model, biases, xis, self.weight_decay)
+        chosen = select(named, where)
+        theta_0 = {name: self.bias(name, p) for name, p in chosen.items()}
+        advanced = chosen if self.sigma_D else {}
+        xi = {name: self._D_minus_1(name, p) for name, p in advanced.items()}
+        parametrize_(model, theta_0, xi, self.weight_decay)
         return model
 
     def remove(self, model: nn.Module) -> nn.Module:
@@ -336,9 +332,10 @@ class Syre:
         Raises
         ------
         ValueError
-            If no parameter of the model is under `parametrize`.
+            If no parameter of the model is under `parametrize`, if it is sharded, or if another
+            parametrization lies on top. Nothing is changed then.
         """
-        bake(model)
+        remove_parametrizations(model)
         return model
 
     def penalty(self, model: nn.Module, *, where: Where | None = None) -> Tensor:
@@ -362,19 +359,19 @@ class Syre:
             If the model is parametrized (its decay is the optimizer's) or sharded.
         """
         named = named_parameters(model)
-        if any(shift_of(p) is not None for p in named.values()):
+        if any(parametrization_of(p) is not None for p in named.values()):
             raise ValueError(
                 "the model is under parametrize, where the optimizer's weight_decay is the "
                 "penalty; call syre.remove(model) first, or leave the penalty out"
             )
-        sharded = [name for name, p in named.items() if sharding.is_sharded(p)]
+        sharded = [name for name, p in named.items() if is_sharded(p)]
         if sharded:
             raise ValueError(
                 f"parameter {sharded[0]!r} is sharded, so that no process can add up the penalty; "
                 "use syre.attach(optimizer, model)"
             )
         self._learn_scales(named)
-        chosen = _chosen(named, where)
+        chosen = select(named, where)
         return self.pull(chosen).penalty(chosen)
 
     def state_dict(self) -> dict[str, Any]:
@@ -404,8 +401,9 @@ class Syre:
 
         Raises
         ------
-        ValueError
-            If keys are missing or unknown. Nothing is changed then.
+        TypeError, ValueError
+            If keys are missing or unknown, or a value is none that `Syre` takes. Nothing is changed
+            then.
 
         Warns
         -----
@@ -418,9 +416,15 @@ class Syre:
                 f"state has the keys {sorted(state)}, expected {sorted(expected)}; pass what "
                 "Syre.state_dict() returned"
             )
-        settings = {key: state[key] for key in expected - {"scales"}}
-        before = {key: getattr(self, key) for key in sorted(settings)}
-        self._configure(**settings)
+        settings = {key: state[key] for key in sorted(expected - {"scales"})}
+        scales = {
+            str(name): nonnegative(f"the scale of {name!r}", scale)
+            for name, scale in dict(state["scales"]).items()
+        }
+        new = Syre(**settings)  # what is refused raises here, before anything is changed
+        before = {key: getattr(self, key) for key in settings}
+        for key in settings:
+            setattr(self, key, getattr(new, key))
         other = [key for key, value in before.items() if getattr(self, key) != value]
         if self._attached and other:
             warnings.warn(
@@ -430,8 +434,11 @@ class Syre:
                 SyreWarning,
                 stacklevel=2,
             )
-        self._scales = {str(name): float(scale) for name, scale in state["scales"].items()}
-        self._fixed.clear()
+        self._scales = scales
+        self._stored.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_stored": {}}
 
     def _learn_scales(self, named: Mapping[str, Tensor]) -> None:
         """Record the scale of each parameter not seen before, from the fan-ins of the model."""
@@ -449,42 +456,41 @@ class Syre:
         assert self.sigma_ratio is not None  # one of the two is set
         return self.sigma_ratio / max(fan_ins({canonical: shape})[canonical], 1) ** 0.5
 
-    def _fixed_bias(self, name: str, tensor: Tensor) -> Tensor:
-        return self._once("bias", self.bias, name, tensor)
+    def _specification(self, name: str, tensor: Tensor) -> Specification:
+        if not tensor.is_floating_point():
+            raise TypeError(
+                f"parameter {name!r} has dtype {tensor.dtype}; syre needs a real floating type"
+            )
+        canonical = canonical_name(name)
+        scale = self._scale(canonical, tensor.shape)
+        return Specification(self.seed, canonical, scale, self.sigma_D)
 
-    def _fixed_xi(self, name: str, tensor: Tensor) -> Tensor:
-        return self._once("xi", self._xi, name, tensor)
+    def _D_minus_1(self, name: str, tensor: Tensor) -> Tensor:
+        values = self._specification(name, tensor).D_minus_1(global_indices(tensor), tensor.dtype)
+        return distribute_like(values, tensor)
 
     def _once(
-        self, kind: str, make: Callable[[str, Tensor], Tensor], name: str, tensor: Tensor
+        self, make: Callable[[Syre, str, Tensor], Tensor], name: str, tensor: Tensor
     ) -> Tensor:
         spread = getattr(tensor, "placements", None), getattr(tensor, "device_mesh", None)
-        key = (kind, name, tensor.shape, tensor.dtype, tensor.device, spread)
-        if key not in self._fixed:
+        key = make, name, tensor.shape, tensor.dtype, tensor.device, spread
+        if key not in self._stored:
             with torch.no_grad():
-                self._fixed[key] = make(name, tensor)
-        return self._fixed[key]
+                self._stored[key] = make(self, name, tensor)
+        return self._stored[key]
 
-    def _xi(self, name: str, tensor: Tensor) -> Tensor:
-        """Return ``D - 1``, which float32 holds more finely than D."""
-        recipe = self._recipe(name, tensor)
-        return sharding.laid_out(recipe.xi(sharding.index(tensor), tensor.dtype), tensor)
+    def _pull_stored(self, params: Sequence[Tensor], names: Sequence[str], lr: float) -> None:
+        if lr * self.weight_decay == 0:
+            return  # theta_0 need not be there
+        pairs = list(zip(names, params, strict=True))
+        theta_0 = [local(self._once(Syre.bias, name, p)) for name, p in pairs]
+        advanced = pairs if self.sigma_D else []
+        xi = [local(self._once(Syre._D_minus_1, name, p)) for name, p in advanced]
+        pull_together_([local(p) for p in params], theta_0, xi, lr * self.weight_decay)
 
-    def _recipe(self, name: str, tensor: Tensor) -> Recipe:
-        _check_real(name, tensor)
-        canonical = canonical_name(name)
-        return Recipe(self.seed, canonical, self._scale(canonical, tensor.shape), self.sigma_D)
-
-
-def _check_real(name: str, tensor: Tensor) -> None:
-    if not tensor.is_floating_point():
-        raise TypeError(
-            f"parameter {name!r} has dtype {tensor.dtype}; syre needs a real floating type"
-        )
-
-
-def _chosen(named: Mapping[str, nn.Parameter], where: Where | None) -> dict[str, nn.Parameter]:
-    chosen = {name: p for name, p in named.items() if where is None or where(name, p)}
-    if not chosen:
-        raise ValueError(f"where selects no parameter; the model has {sorted(named)}")
-    return chosen
+    def _pull_on_the_fly(self, params: Sequence[Tensor], names: Sequence[str], lr: float) -> None:
+        if lr * self.weight_decay == 0:
+            return
+        pairs = zip(names, params, strict=True)
+        specifications = [self._specification(name, p) for name, p in pairs]
+        pull_on_the_fly_(params, specifications, lr * self.weight_decay)

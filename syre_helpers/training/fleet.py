@@ -9,7 +9,8 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from ..removal import Arm, Pull, stack_pulls, write_pull
+from ..removal import Arm, Pull
+from ..removal.pull import stack_pulls, write_pull
 from .options import made_with_seed
 
 Stacked = dict[str, Tensor]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ..removal.sharding import is_sharded
+from ..removal.sharded import is_sharded
 from .batch_norm import over_all_processes
 from .device import pick_device
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syre_helpers.removal import noise
+from syre_helpers.removal import theta_0
 
 # Written down once. A change here invalidates every recorded result.
 GOLDEN_NORMAL = [
@@ -32,8 +32,8 @@ GOLDEN_UNIFORM = [
 
 def test_golden_values():
     index = torch.tensor([0, 1, 2, 1000, 2**31 - 1, 2**31, 2**33 + 5])
-    assert noise.normal(0, "layer.weight", index).tolist() == GOLDEN_NORMAL
-    assert noise.uniform(7, "layer.weight", index).tolist() == GOLDEN_UNIFORM
+    assert theta_0.normal(0, "layer.weight", index).tolist() == GOLDEN_NORMAL
+    assert theta_0.uniform(7, "layer.weight", index).tolist() == GOLDEN_UNIFORM
 
 
 def test_reference_in_plain_integers():
@@ -47,7 +47,7 @@ def test_reference_in_plain_integers():
         return x ^ (x >> 16)
 
     def keyed(seed, name, i):
-        return [word % 2**32 for word in noise.key_words(seed, name, i >> 31)]
+        return [word % 2**32 for word in theta_0.key_words(seed, name, i >> 31)]
 
     def normal(key, i):
         start = mix((i & (2**31 - 1)) ^ key[0])
@@ -57,49 +57,49 @@ def test_reference_in_plain_integers():
     indices = [0, 1, 5, 12345, 2**31 - 1, 2**31, 2**32 + 17, 2**40]
     for i in indices:
         key, index = keyed(3, "a.b", i), torch.tensor([i])
-        assert noise.normal(3, "a.b", index).item() == normal(key, i)
+        assert theta_0.normal(3, "a.b", index).item() == normal(key, i)
         word = mix(mix((i & (2**31 - 1)) ^ key[0]) ^ key[1])
-        assert noise.uniform(3, "a.b", index).item() == (2 * word + 1 - 2**32) / 2**32
+        assert theta_0.uniform(3, "a.b", index).item() == (2 * word + 1 - 2**32) / 2**32
 
 
 @settings(deadline=None, max_examples=30, derandomize=True)
 @given(st.integers(0, 10**6), st.integers(1, 200), st.randoms(use_true_random=False))
 def test_any_order_and_any_shard(start, length, random):
     index = torch.arange(start, start + length)
-    whole = noise.normal(5, "w", index)
+    whole = theta_0.normal(5, "w", index)
     order = list(range(length))
     random.shuffle(order)
-    assert torch.equal(noise.normal(5, "w", index[order]), whole[order])
+    assert torch.equal(theta_0.normal(5, "w", index[order]), whole[order])
     cut = random.randrange(length)
-    shards = [noise.normal(5, "w", part) for part in (index[:cut], index[cut:])]
+    shards = [theta_0.normal(5, "w", part) for part in (index[:cut], index[cut:])]
     assert torch.equal(torch.cat(shards), whole)
-    assert torch.equal(noise.uniform(5, "w", index[order]), noise.uniform(5, "w", index)[order])
+    assert torch.equal(theta_0.uniform(5, "w", index[order]), theta_0.uniform(5, "w", index)[order])
 
 
 def test_threads_and_chunks_do_not_matter():
-    index = torch.arange(3 * noise.CHUNK + 5)
+    index = torch.arange(3 * theta_0.CHUNK + 5)
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        one = noise.normal(0, "w", index)
+        one = theta_0.normal(0, "w", index)
         torch.set_num_threads(2)
-        two = noise.normal(0, "w", index)
+        two = theta_0.normal(0, "w", index)
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(one, two)
-    assert torch.equal(one[: noise.CHUNK + 3], noise.normal(0, "w", index[: noise.CHUNK + 3]))
+    assert torch.equal(one[: theta_0.CHUNK + 3], theta_0.normal(0, "w", index[: theta_0.CHUNK + 3]))
 
 
 def test_distribution():
     n = 1_000_000
-    z = noise.normal(11, "weights", torch.arange(n)).double()
+    z = theta_0.normal(11, "weights", torch.arange(n)).double()
     error = 5 / math.sqrt(n)  # five standard errors
     assert abs(z.mean()) < error
     assert abs(z.var() - 1) < error * math.sqrt(2)
     # A sum of 12 uniform numbers has kurtosis 3 - 1.2 / 12.
     assert abs(((z - z.mean()) ** 4).mean() / z.var() ** 2 - 2.9) < 0.03
     assert abs((z[1:] * z[:-1]).mean()) < error
-    u = noise.uniform(11, "weights", torch.arange(n))
+    u = theta_0.uniform(11, "weights", torch.arange(n))
     assert u.abs().max() < 1
     assert abs(u.mean()) < error
     assert abs(u.square().mean() - 1 / 3) < error
@@ -109,14 +109,14 @@ def test_distribution():
 @pytest.mark.parametrize("other", [(1, "w"), (0, "v"), (0, "w2")])
 def test_names_and_seeds_are_independent(other):
     index = torch.arange(200_000)
-    a, b = noise.normal(0, "w", index).double(), noise.normal(*other, index).double()
+    a, b = theta_0.normal(0, "w", index).double(), theta_0.normal(*other, index).double()
     assert abs((a * b).mean()) < 5 / math.sqrt(200_000)
     assert (a == b).double().mean() < 1e-3
 
 
 def test_values_are_exact_in_float32_and_empty_is_empty():
-    z = noise.normal(0, "w", torch.arange(1000))
+    z = theta_0.normal(0, "w", torch.arange(1000))
     assert z.dtype == torch.float32
     assert torch.equal((z * 65536).round(), z * 65536)
-    assert noise.normal(0, "w", torch.arange(0)).shape == (0,)
-    assert noise.normal(0, "w", torch.arange(6).reshape(2, 3)).shape == (2, 3)
+    assert theta_0.normal(0, "w", torch.arange(0)).shape == (0,)
+    assert theta_0.normal(0, "w", torch.arange(6).reshape(2, 3)).shape == (2, 3)

@@ -1,4 +1,4 @@
-"""Parameters that are spread over processes: which elements are here, and values laid out alike.
+"""Parameters that are spread over processes: their elements here, and other values spread alike.
 
 A sharded parameter (a ``DTensor``, as ``torch.distributed.fsdp.fully_shard`` makes them) has the
 shape of the whole and holds a part of it. It is known by its attributes: nothing of
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def is_sharded(tensor: Tensor) -> bool:
-    """Return whether a tensor is spread over processes."""
+    """Test whether a tensor is spread over processes."""
     return hasattr(tensor, "placements") and hasattr(tensor, "device_mesh")
 
 
@@ -24,8 +24,8 @@ def local(tensor: Tensor) -> Tensor:
     return part.to_local() if is_sharded(tensor) else tensor
 
 
-def index(tensor: Tensor) -> Tensor:
-    """Return where in the whole, flattened tensor the elements stand that this process holds.
+def global_indices(tensor: Tensor) -> Tensor:
+    """Return the indices, in the whole flattened tensor, of the elements that this process holds.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def index(tensor: Tensor) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> index(torch.zeros(2, 3)).tolist()
+    >>> global_indices(torch.zeros(2, 3)).tolist()
     [[0, 1, 2], [3, 4, 5]]
     """
     if not is_sharded(tensor):
@@ -57,15 +57,25 @@ def index(tensor: Tensor) -> Tensor:
     return flat
 
 
-def first(tensor: Tensor) -> int | None:
-    """Return the first of `index` where the elements that are here follow one another, else None.
+def local_offset(tensor: Tensor) -> int | None:
+    """Return the first of `global_indices` where these are consecutive, else None.
 
-    So it is for a parameter that is not sharded, and for one that is cut along its first axis.
+    They are for a parameter that is not sharded, and for one that is cut along its first axis.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        A parameter, sharded or not.
+
+    Returns
+    -------
+    int or None
+        0 where this process holds no element.
 
     Examples
     --------
     >>> import torch
-    >>> first(torch.zeros(2, 3))
+    >>> local_offset(torch.zeros(2, 3))
     0
     """
     if not is_sharded(tensor):
@@ -81,8 +91,8 @@ def first(tensor: Tensor) -> int | None:
     return start if last - start + 1 == count else None
 
 
-def laid_out(values: Tensor, like: Tensor) -> Tensor:
-    """Return values of the elements that are here as a tensor that is spread as `like` is."""
+def distribute_like(values: Tensor, like: Tensor) -> Tensor:
+    """Return the tensor, spread as `like` is, of whose elements this process holds `values`."""
     if not is_sharded(like):
         return values
     spread: Any = like
@@ -97,7 +107,7 @@ def laid_out(values: Tensor, like: Tensor) -> Tensor:
 
 
 def _places(tensor: Tensor) -> list[Tensor]:
-    """Return for each axis of a sharded tensor which of its places are here."""
+    """Return the places along each axis of a sharded tensor that this process holds."""
     spread: Any = tensor
     places = [torch.arange(size) for size in tensor.shape]
     shape, coordinate = spread.device_mesh.shape, spread.device_mesh.get_coordinate()

@@ -12,21 +12,23 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import syre_helpers as sh
-from syre_helpers.removal import noise, recompute
+from syre_helpers.removal import on_the_fly
+from syre_helpers.removal.pull import CACHED, pull_together_
+from syre_helpers.removal.theta_0 import CHUNK, Specification
 
-RECIPES = {0.0: recompute.Recipe(3, "a.weight", 0.3, 0.0), 0.2: recompute.Recipe(3, "b", 0.3, 0.2)}
+SPECIFICATIONS = {0.0: Specification(3, "a.weight", 0.3, 0.0), 0.2: Specification(3, "b", 0.3, 0.2)}
 
 
 @pytest.fixture
 def plain(monkeypatch):
     """Use plain operations only, as where no compiler works."""
-    monkeypatch.setattr(recompute, "_kernel", lambda *_: None)
+    monkeypatch.setattr(on_the_fly, "_kernel", lambda *_: None)
 
 
 @pytest.fixture
 def untried():
     """Let the compiler be tried anew."""
-    made = recompute._kernel, recompute._table, recompute._spare
+    made = on_the_fly._kernel, on_the_fly._table, on_the_fly._spare
     for cache in made:
         cache.cache_clear()
     yield
@@ -38,53 +40,53 @@ def drawn(*shape, dtype=torch.float32):
     return torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=dtype)
 
 
-def pulled(p, recipe, rate, start=0):
+def pulled(p, specification, rate, start=0):
     """The pull as it is stored: theta_0 and D - 1 in full, each element's from its own index."""
     p = p.clone()
     index = torch.arange(start, start + p.numel()).reshape(p.shape)
-    xi = [recipe.xi(index, p.dtype)] if recipe.sigma_D else []
-    recompute.pull_stored_([p], [recipe.bias(index, p.dtype)], xi, rate)
+    xi = [specification.D_minus_1(index, p.dtype)] if specification.sigma_D else []
+    pull_together_([p], [specification.theta_0(index, p.dtype)], xi, rate)
     return p
 
 
 def test_the_stored_pull_is_the_formula():
-    p, recipe = drawn(40, 5, dtype=torch.float64), RECIPES[0.2]
+    p, specification = drawn(40, 5, dtype=torch.float64), SPECIFICATIONS[0.2]
     index = torch.arange(200).reshape(40, 5)
-    theta_0, xi = recipe.bias(index, p.dtype), recipe.xi(index, p.dtype)
+    theta_0, xi = specification.theta_0(index, p.dtype), specification.D_minus_1(index, p.dtype)
     expected = p - 0.03 * (1 + xi) * (p - theta_0)
-    assert (pulled(p, recipe, 0.03) - expected).abs().max() < 1e-15
+    assert (pulled(p, specification, 0.03) - expected).abs().max() < 1e-15
     assert (expected - (p - 0.03 * (p - theta_0))).abs().max() > 1e-4, "D matters"
 
 
-@pytest.mark.parametrize("sigma_D", RECIPES)
+@pytest.mark.parametrize("sigma_D", SPECIFICATIONS)
 def test_large_parameters_are_pulled_by_pieces_that_fit_a_cache(sigma_D):
-    p, recipe = drawn(2 * recompute._CACHED + 5), RECIPES[sigma_D]
+    p, specification = drawn(2 * CACHED + 5), SPECIFICATIONS[sigma_D]
     index = torch.arange(p.numel())
-    theta_0 = recipe.bias(index, p.dtype)
-    xi = [recipe.xi(index, p.dtype)] if sigma_D else []
+    theta_0 = specification.theta_0(index, p.dtype)
+    xi = [specification.D_minus_1(index, p.dtype)] if sigma_D else []
     expected = p - 0.03 * (1 + (xi[0] if sigma_D else 0)) * (p - theta_0)
     small = drawn(3, 4)
     with Largest(p, theta_0, *xi) as largest:
         params, theta = [p, small.clone()], [theta_0, torch.zeros(3, 4)]
-        recompute.pull_stored_(params, theta, [*xi, torch.zeros(3, 4)] if sigma_D else [], 0.03)
-    assert largest.numel <= recompute._CACHED
+        pull_together_(params, theta, [*xi, torch.zeros(3, 4)] if sigma_D else [], 0.03)
+    assert largest.numel <= CACHED
     assert (p - expected).abs().max() < 1e-6
     assert (params[1] - 0.97 * small).abs().max() < 1e-6
 
 
-def test_a_recipe_is_that_of_bias_and_metric():
+def test_a_specification_is_that_of_bias_and_metric():
     syre = sh.Syre(0.1, sigma_ratio=0.5, sigma_D=0.1, seed=5)
     p = torch.zeros(6, 4)
-    recipe = syre._recipe("module.w", p)
+    specification = syre._specification("module.w", p)
     index = torch.arange(24).reshape(6, 4)
-    assert torch.equal(recipe.bias(index, p.dtype), syre.bias("w", p))
-    assert torch.equal(1 + recipe.xi(index, p.dtype), syre.metric("w", p))
+    assert torch.equal(specification.theta_0(index, p.dtype), syre.bias("w", p))
+    assert torch.equal(1 + specification.D_minus_1(index, p.dtype), syre.metric("w", p))
 
 
-def pull_run_(p, recipe, rate, start):
+def pull_run_(p, specification, rate, start):
     """Pull all of a parameter as if its first element had the index `start`."""
-    cut = recompute._within_blocks(recompute._Run(p, recipe, start))
-    recompute._pull_runs_(list(cut), rate)
+    cut = on_the_fly._within_blocks(on_the_fly._Run(p, specification, start))
+    on_the_fly._pull_runs_(list(cut), rate)
 
 
 def unlike_any(sizes):
@@ -94,39 +96,41 @@ def unlike_any(sizes):
     return [*params, drawn(8, 6, 3, 3).to(memory_format=torch.channels_last), drawn(5, 7).T]
 
 
-def all_pulled(params, recipe, rate):
-    """Pull parameters at once, each by a recipe of its own; check each against the stored pull."""
-    recipes = [dataclasses.replace(recipe, name=f"{k}.weight") for k in range(len(params))]
-    expected = [pulled(p, own, rate) for p, own in zip(params, recipes, strict=True)]
+def all_pulled(params, specification, rate):
+    """Pull parameters at once, each by its own specification; check each with the stored pull."""
+    specifications = [
+        dataclasses.replace(specification, name=f"{k}.weight") for k in range(len(params))
+    ]
+    expected = [pulled(p, own, rate) for p, own in zip(params, specifications, strict=True)]
     strides = [p.stride() for p in params]
-    recompute.pull_recomputed_(params, recipes, rate)
+    on_the_fly.pull_on_the_fly_(params, specifications, rate)
     for p, right, stride in zip(params, expected, strides, strict=True):
         assert torch.equal(p, right), p.shape
         assert p.stride() == stride
 
 
-@pytest.mark.parametrize("sigma_D", RECIPES)
+@pytest.mark.parametrize("sigma_D", SPECIFICATIONS)
 @pytest.mark.parametrize("rate", [0.01, 0.7])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_pieces_are_the_stored_pull_to_the_last_bit(plain, sigma_D, rate, dtype):
-    params = [p.to(dtype) for p in unlike_any([1, 2, 33, noise.CHUNK, 2 * noise.CHUNK + 3])]
-    all_pulled(params, RECIPES[sigma_D], rate)
+    params = [p.to(dtype) for p in unlike_any([1, 2, 33, CHUNK, 2 * CHUNK + 3])]
+    all_pulled(params, SPECIFICATIONS[sigma_D], rate)
 
 
-@pytest.mark.parametrize("sigma_D", RECIPES)
+@pytest.mark.parametrize("sigma_D", SPECIFICATIONS)
 def test_narrow_formats_round_once_more_at_most(sigma_D):
-    p, recipe = drawn(1000, dtype=torch.bfloat16), RECIPES[sigma_D]
-    expected = pulled(p, recipe, 0.1)
-    recompute.pull_recomputed_([p], [recipe], 0.1)
+    p, specification = drawn(1000, dtype=torch.bfloat16), SPECIFICATIONS[sigma_D]
+    expected = pulled(p, specification, 0.1)
+    on_the_fly.pull_on_the_fly_([p], [specification], 0.1)
     assert torch.allclose(p, expected, rtol=torch.finfo(p.dtype).eps, atol=0)
 
 
 @pytest.mark.parametrize("start", [0, 1000, 2**31 - 40, 2**31, 2**33 - 1])
 def test_a_run_of_a_large_parameter_changes_its_key_in_the_middle(plain, start):
-    for recipe in RECIPES.values():
+    for specification in SPECIFICATIONS.values():
         p = drawn(100)
-        expected = pulled(p, recipe, 0.1, start)
-        pull_run_(p, recipe, 0.1, start)
+        expected = pulled(p, specification, 0.1, start)
+        pull_run_(p, specification, 0.1, start)
         assert torch.equal(p, expected)
 
 
@@ -143,44 +147,46 @@ def test_a_run_of_a_large_parameter_changes_its_key_in_the_middle(plain, start):
 def test_a_run_is_cut_where_the_key_changes(start, lengths):
     """The kernel takes one key, and counts from 0 within what has it."""
     flat = torch.arange(100)
-    parts = list(recompute._within_blocks(recompute._Run(flat, RECIPES[0.0], start)))
+    parts = list(on_the_fly._within_blocks(on_the_fly._Run(flat, SPECIFICATIONS[0.0], start)))
     assert [len(part.flat) for part in parts] == lengths
     assert torch.equal(torch.cat([part.flat for part in parts]), flat)
     assert [part.begin for part in parts] == [start, start + lengths[0]][: len(parts)]
 
 
-@pytest.mark.parametrize("sigma_D", RECIPES)
+@pytest.mark.parametrize("sigma_D", SPECIFICATIONS)
 @pytest.mark.parametrize(
     "cut", [(slice(2, 4), slice(None)), (slice(None), slice(1, 3))], ids=["rows", "columns"]
 )
 def test_a_sharded_parameter_gets_what_belongs_to_its_elements(plain, monkeypatch, cut, sigma_D):
     index = torch.arange(15).reshape(5, 3)[cut]
-    monkeypatch.setattr(recompute, "local", lambda p: p.part)
-    monkeypatch.setattr(recompute, "index", lambda p: index)
+    monkeypatch.setattr(on_the_fly, "local", lambda p: p.part)
+    monkeypatch.setattr(on_the_fly, "global_indices", lambda p: index)
     rows = cut[1] == slice(None)
-    monkeypatch.setattr(recompute, "first", lambda p: int(index[0, 0]) if rows else None)
-    whole, recipe = drawn(5, 3), RECIPES[sigma_D]
+    monkeypatch.setattr(on_the_fly, "local_offset", lambda p: int(index[0, 0]) if rows else None)
+    whole, specification = drawn(5, 3), SPECIFICATIONS[sigma_D]
     shard = types.SimpleNamespace(part=whole[cut].clone())
-    recompute.pull_recomputed_([shard], [recipe], 0.1)
-    assert torch.equal(shard.part, pulled(whole, recipe, 0.1)[cut])
+    on_the_fly.pull_on_the_fly_([shard], [specification], 0.1)
+    assert torch.equal(shard.part, pulled(whole, specification, 0.1)[cut])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sigma_D", RECIPES)
+@pytest.mark.parametrize("sigma_D", SPECIFICATIONS)
 def test_the_compiled_kernel_is_the_stored_pull_to_the_last_bit(untried, sigma_D):
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         pytest.skip("no compiler here")
-    recipe = RECIPES[sigma_D]
-    assert recompute._kernel(torch.device("cpu"), torch.float32, sigma_D > 0) is not None
+    specification = SPECIFICATIONS[sigma_D]
+    assert on_the_fly._kernel(torch.device("cpu"), torch.float32, sigma_D > 0) is not None
     compilations = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     for rate in (0.01, 0.3):
-        all_pulled(unlike_any([2, 3, 15, 16, 17, 31, 1000, 1000, 1000, 70_001]), recipe, rate)
+        all_pulled(
+            unlike_any([2, 3, 15, 16, 17, 31, 1000, 1000, 1000, 70_001]), specification, rate
+        )
     # Views of one array, as where parameters lie in one buffer.
-    all_pulled(list(drawn(3, 50).unbind()), recipe, 0.1)
+    all_pulled(list(drawn(3, 50).unbind()), specification, 0.1)
     for start in (5, 2**31 - 40, 2**33):
         p = drawn(100)
-        expected = pulled(p, recipe, 0.1, start)
-        pull_run_(p, recipe, 0.1, start)
+        expected = pulled(p, specification, 0.1, start)
+        pull_run_(p, specification, 0.1, start)
         assert torch.equal(p, expected)
     # No shape, rate or place has a kernel of its own.
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compilations
@@ -276,12 +282,12 @@ class Largest(TorchDispatchMode):
         return made
 
 
-@pytest.mark.parametrize("sigma_D", RECIPES)
+@pytest.mark.parametrize("sigma_D", SPECIFICATIONS)
 def test_plain_operations_need_a_small_buffer_only(plain, sigma_D):
-    p = drawn(4 * noise.CHUNK + 1)
+    p = drawn(4 * CHUNK + 1)
     with Largest(p) as largest:
-        recompute.pull_recomputed_([p], [RECIPES[sigma_D]], 0.1)
-    assert noise.CHUNK <= largest.numel <= 2 * noise.CHUNK
+        on_the_fly.pull_on_the_fly_([p], [SPECIFICATIONS[sigma_D]], 0.1)
+    assert CHUNK <= largest.numel <= 2 * CHUNK
 
 
 def broken(*args, **kwargs):
@@ -302,11 +308,11 @@ def wrong(function, **kwargs):
 )
 def test_without_a_kernel_one_line_says_so(untried, monkeypatch, compiler, words):
     monkeypatch.setattr(torch, "compile", compiler)
-    p, recipe = drawn(100), RECIPES[0.0]
-    expected = pulled(pulled(p, recipe, 0.1), recipe, 0.1)
+    p, specification = drawn(100), SPECIFICATIONS[0.0]
+    expected = pulled(pulled(p, specification, 0.1), specification, 0.1)
     with pytest.warns(sh.SyreWarning, match=words) as caught:
-        recompute.pull_recomputed_([p], [recipe], 0.1)
+        on_the_fly.pull_on_the_fly_([p], [specification], 0.1)
     assert len(caught) == 1
     assert "\n" not in str(caught[0].message)
-    recompute.pull_recomputed_([p], [recipe], 0.1)  # says it once
+    on_the_fly.pull_on_the_fly_([p], [specification], 0.1)  # says it once
     assert torch.equal(p, expected)

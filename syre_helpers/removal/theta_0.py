@@ -1,5 +1,6 @@
-r"""Random numbers by counter: the value of an element is a function of (seed, name, index) alone.
+r""":math:`\theta_0` and :math:`D`: random numbers by counter, and their scale by fan-in.
 
+The value of an element is a function of (seed, name, index) alone, times the parameter's scale.
 Ordinary generators hand out numbers in the order they are asked for, so the value of a weight would
 depend on the device, on the order of the parameters and on how they are sharded. Here every element
 hashes its own index. All arithmetic is on 32-bit integers modulo :math:`2^{32}` (int32, which wraps
@@ -12,7 +13,9 @@ The scheme is frozen: recorded results depend on it, and golden values in the te
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,8 +29,87 @@ _MEAN = 12 * 65535 // 2
 CHUNK = 1 << 16
 
 
+@dataclass(frozen=True)
+class Specification:
+    r"""All that :math:`\theta_0` and :math:`D - 1` of one parameter follow from.
+
+    Parameters
+    ----------
+    seed : int
+        Of the remedy.
+    name : str
+        The parameter's canonical name.
+    scale : float
+        Standard deviation of :math:`\theta_0`.
+    sigma_D : float
+        Half-width of :math:`D - 1`.
+    """
+
+    seed: int
+    name: str
+    scale: float
+    sigma_D: float
+
+    def theta_0(self, index: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return theta_0 at some indices of the whole, flattened parameter."""
+        unit = normal(self.seed, self._purposes[0], index)
+        wide = dtype if dtype == torch.float64 else torch.float32
+        return (unit.to(wide) * self.scale).to(dtype)
+
+    def D_minus_1(self, index: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return D - 1 at some indices: float32 holds it more finely than D."""
+        return (uniform(self.seed, self._purposes[1], index) * self.sigma_D).to(dtype)
+
+    def keys(self, block: int) -> tuple[list[int], list[int]]:
+        """Return the keys of theta_0 and of D - 1 for one block of indices.
+
+        Where D is 1 the second is the first once more.
+        """
+        theta_0, D = (key_words(self.seed, purpose, block) for purpose in self._purposes)
+        return theta_0, D if self.sigma_D else theta_0
+
+    @property
+    def _purposes(self) -> tuple[str, str]:
+        return f"bias|{self.name}", f"metric|{self.name}"
+
+
+def fan_ins(shapes: Mapping[str, torch.Size]) -> dict[str, int]:
+    """Return the fan-in that sets the scale of each parameter's ``theta_0``.
+
+    A tensor of two or more axes has the product of all but the first; a bias has that of the
+    weight beside it; any other vector has its length; a scalar has 1.
+
+    Parameters
+    ----------
+    shapes : mapping of str to torch.Size
+        Of all parameters of a model, by canonical name.
+
+    Returns
+    -------
+    dict of str to int
+        Fan-ins by the same names.
+
+    Examples
+    --------
+    >>> import torch
+    >>> fan_ins(
+    ...     {"0.weight": torch.Size([8, 3, 5, 5]), "0.bias": torch.Size([8]), "u": torch.Size([4])}
+    ... )
+    {'0.weight': 75, '0.bias': 75, 'u': 4}
+    """
+    own = {n: math.prod(shape[1:] if len(shape) > 1 else shape) for n, shape in shapes.items()}
+    owners: dict[str, int] = {}
+    for name, shape in shapes.items():
+        if len(shape) > 1 and "." in name:
+            owners.setdefault(name.rpartition(".")[0], own[name])
+    return {
+        name: own[name] if len(shape) > 1 else owners.get(name.rpartition(".")[0], own[name])
+        for name, shape in shapes.items()
+    }
+
+
 def normal(seed: int, name: str, index: Tensor) -> Tensor:
-    """Return near-normal numbers of mean 0 and standard deviation 1, one for each index.
+    """Return near-normal numbers of mean 0 and standard deviation 1, one per index.
 
     Each is the scaled sum of twelve hashed 16-bit integers: standard deviation 1.000, kurtosis
     2.90, never beyond 6. The values are multiples of ``2 ** -16`` and exact in float32.
@@ -57,7 +139,7 @@ def normal(seed: int, name: str, index: Tensor) -> Tensor:
 
 
 def uniform(seed: int, name: str, index: Tensor) -> Tensor:
-    """Return uniform numbers in (-1, 1), one for each index, pairwise distinct before rounding.
+    """Return uniform numbers in (-1, 1), one per index, pairwise distinct before rounding.
 
     Parameters
     ----------
@@ -86,14 +168,14 @@ def key_words(seed: int, name: str, block: int) -> list[int]:
 
 
 def normal_of(low: Tensor, key: Tensor) -> Tensor:
-    """Return what `normal` does, for elements of a block whose key is known.
+    """Return the numbers of `normal` for elements of a block whose key is known.
 
     Parameters
     ----------
     low : Tensor
         Indices within the block, int32, shape (n,).
     key : Tensor
-        From `key_words`, int32, shape (7,), or (7, n) for a key of its own for every element.
+        From `key_words`, int32, shape (7,), or (7, n) for a key per element.
 
     Returns
     -------
@@ -112,7 +194,7 @@ def normal_of(low: Tensor, key: Tensor) -> Tensor:
 
 
 def uniform_of(low: Tensor, key: Tensor) -> Tensor:
-    """Return what `uniform` does, for elements of a block whose key is known; see `normal_of`."""
+    """Return the numbers of `uniform` where the key is known; arguments as of `normal_of`."""
     dtype = torch.float32 if low.device.type == "mps" else torch.float64
     hashed = _fold(_stir(_stir(_fold(low ^ key[0])) ^ _fold(key[1])))
     word = hashed.to(torch.int64) & 0xFFFFFFFF

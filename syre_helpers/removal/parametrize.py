@@ -13,13 +13,13 @@ from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from .names import canonical_name
-from .sharding import index, is_sharded, local
+from .names import canonical_name, own_parametrizations
+from .sharded import global_indices, is_sharded, local
 from .warning import SyreWarning
 
 
-class Shift(nn.Module):
-    """Compute ``theta + theta_0``; hold what the optimizer's step needs to know.
+class AddTheta0(nn.Module):
+    """Compute the effective parameter ``theta + theta_0``; hold D and the decay for the optimizer.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ class Shift(nn.Module):
         self.register_buffer("theta_0", theta_0)
         self.register_buffer("xi", xi)
         self.weight_decay = weight_decay
-        # While a tied weight is registered a second time, it has been shifted already.
-        self.shifted = False
+        # While a tied weight is registered a second time, theta_0 is off already.
+        self.registered = False
         self.warned = False
 
     def forward(self, theta: Tensor) -> Tensor:
@@ -49,54 +49,61 @@ class Shift(nn.Module):
 
     def right_inverse(self, p: Tensor) -> Tensor:
         """Return the theta that makes the effective parameter `p`."""
-        return p if self.shifted else p - self.theta_0
+        return p if self.registered else p - self.theta_0
 
 
-def shift_parameters(
-    model: nn.Module, biases: Mapping[str, Tensor], xis: Mapping[str, Tensor], weight_decay: float
+def parametrize_(
+    model: nn.Module, theta_0: Mapping[str, Tensor], xi: Mapping[str, Tensor], weight_decay: float
 ) -> None:
-    """Put parameters, by canonical name, under a shift that keeps what the model computes.
+    """Put parameters under a parametrization that keeps what the model computes.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Changed in place.
+    theta_0, xi : mapping of str to Tensor
+        Biases by canonical name, of the parameters to parametrize; D - 1, of all of them or none.
+    weight_decay : float
+        What the optimizer's own decay should be.
 
     Raises
     ------
     ValueError
         If one of them cannot be parametrized; nothing is changed then.
     """
-    sites = [site for site in _sites(model) if site[0] in biases]
+    sites = [site for site in _sites(model) if site[0] in theta_0]
     for name, module, attribute in sites:
         _check_site(name, module, attribute)
     _watch_optimizers()
-    shifts: dict[str, Shift] = {}
+    adding = {name: AddTheta0(theta_0[name], xi.get(name), weight_decay) for name, *_ in sites}
     for name, module, attribute in sites:
-        if name not in shifts:
-            shifts[name] = Shift(biases[name], xis.get(name), weight_decay)
-        parametrize.register_parametrization(module, attribute, shifts[name])
-        shifts[name].shifted = True
-        chain = _chain(module, attribute)
+        parametrize.register_parametrization(module, attribute, adding[name])
+        adding[name].registered = True
+        chain = own_parametrizations(module)[attribute]
         _mark(chain, ())
         chain.register_forward_pre_hook(_mark)
-    for shift in shifts.values():
-        shift.shifted = False
+    for one in adding.values():
+        one.registered = False
 
 
-# Where shifted parameters live. Sharding puts new parameters there, which bear no mark.
+# Where parametrized parameters live. Sharding puts new parameters there, which bear no mark.
 _chains_in_use: WeakSet[nn.Module] = WeakSet()
 
 
-def shift_of(parameter: Tensor) -> Shift | None:
-    """Return the shift that a parameter is under, if any."""
+def parametrization_of(parameter: Tensor) -> AddTheta0 | None:
+    """Return the parametrization by syre that a parameter is under, if any."""
     if is_sharded(parameter):
         held = [chain for chain in _chains_in_use if _original(chain) is parameter]
         return _first(held[0]) if held else None
-    return getattr(parameter, "_syre_shift", None)
+    return getattr(parameter, "_syre_parametrization", None)
 
 
 def _mark(chain: nn.Module, args: tuple[object, ...]) -> None:
     """Note whose parameter this is; before each use too, since a deep copy has new parameters."""
     _chains_in_use.add(chain)
     original = _original(chain)
-    if not hasattr(original, "_syre_shift"):
-        original._syre_shift = _first(chain)  # type: ignore[attr-defined]
+    if not hasattr(original, "_syre_parametrization"):
+        original._syre_parametrization = _first(chain)  # type: ignore[attr-defined]
 
 
 def _original(chain: nn.Module) -> Tensor:
@@ -104,46 +111,57 @@ def _original(chain: nn.Module) -> Tensor:
     return original
 
 
-def _first(chain: Any) -> Shift:
-    shift: Shift = chain[0]
-    return shift
+def _first(chain: Any) -> AddTheta0:
+    adding: AddTheta0 = chain[0]
+    return adding
 
 
-def bake(model: nn.Module) -> None:
-    """Replace shifted parameters by what the model computes with.
+def remove_parametrizations(model: nn.Module) -> None:
+    """Replace parametrized parameters by what the model computes with.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Changed in place.
 
     Raises
     ------
     ValueError
-        If the model has none, or is sharded.
+        If the model has none, is sharded, or has other parametrizations on top. Nothing is changed
+        then.
     """
     found = [
-        (module, attribute)
+        (module, attribute, chain)
         for module in list(model.modules())
-        if parametrize.is_parametrized(module)
-        for attribute in list(_chains(module))
-        if isinstance(_chain(module, attribute)[0], Shift)
+        for attribute, chain in own_parametrizations(module).items()
+        if isinstance(chain[0], AddTheta0)
     ]
     if not found:
         raise ValueError(
             "the model has no parameter under Syre.parametrize; there is nothing to remove"
         )
-    originals = {id(p): p for module, a in found for p in [_chain(module, a).original]}
-    if any(is_sharded(p) for p in originals.values()):
-        raise ValueError(
-            "the model is sharded; load its full state into an unsharded model under the same "
-            "parametrize, and call syre.remove on that"
-        )
-    # Tied weights share one original, which removal overwrites: read all the values first.
-    values = {id(_chain(module, a).original): getattr(module, a).detach() for module, a in found}
-    for module in dict.fromkeys(module for module, _ in found):
+    for module, attribute, chain in found:
+        if is_sharded(chain.original):
+            raise ValueError(
+                "the model is sharded; load its full state into an unsharded model under the same "
+                "parametrize, and call syre.remove on that"
+            )
+        if len(chain) > 1:
+            raise ValueError(
+                f"{attribute!r} of {type(module).__name__} has {type(chain[1]).__name__} on top of "
+                "syre's parametrization; remove that one first"
+            )
+    # All values before the first change: tied weights share one original, and reading may fail.
+    originals = {id(chain.original): chain.original for *_, chain in found}
+    values = {id(chain.original): getattr(module, a).detach() for module, a, chain in found}
+    for module in dict.fromkeys(module for module, *_ in found):
         _give_own_class(module)
-    for module, attribute in found:
+    for module, attribute, _ in found:
         parametrize.remove_parametrizations(module, attribute, leave_parametrized=False)
     with torch.no_grad():
         for key, parameter in originals.items():
             parameter.copy_(values[key])
-            del parameter._syre_shift
+            del parameter._syre_parametrization
 
 
 def _give_own_class(module: nn.Module) -> None:
@@ -154,16 +172,6 @@ def _give_own_class(module: nn.Module) -> None:
     shared = type(module)
     own = {k: v for k, v in vars(shared).items() if k not in ("__dict__", "__weakref__")}
     module.__class__ = type(shared.__name__, shared.__bases__, own)
-
-
-def _chains(module: nn.Module) -> nn.ModuleDict:
-    chains = module.parametrizations
-    assert isinstance(chains, nn.ModuleDict)
-    return chains
-
-
-def _chain(module: nn.Module, attribute: str) -> Any:
-    return _chains(module)[attribute]
 
 
 def _sites(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
@@ -197,7 +205,7 @@ _watching = False
 
 
 def _watch_optimizers() -> None:
-    """Install, once in a process, the hook that looks at every optimizer's shifted parameters."""
+    """Install, once per process, the hook that looks at every optimizer's parameters."""
     global _watching  # hooks on all optimizers are process-wide by nature
     if not _watching:
         register_optimizer_step_pre_hook(_before_step)
@@ -210,19 +218,19 @@ def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     for group in optimizer.param_groups:
         decay = group.get("weight_decay", 0)
         for p in group["params"]:
-            shift = shift_of(p)
-            if shift is None:
+            adding = parametrization_of(p)
+            if adding is None:
                 continue
-            if decay != shift.weight_decay and not shift.warned:
-                shift.warned = True
+            if decay != adding.weight_decay and not adding.warned:
+                adding.warned = True
                 warnings.warn(
                     f"the optimizer decays with weight_decay={decay:g}, but Syre was made with "
-                    f"weight_decay={shift.weight_decay:g}; under parametrize the optimizer's "
+                    f"weight_decay={adding.weight_decay:g}; under parametrize the optimizer's "
                     "number counts",
                     SyreWarning,
                     stacklevel=4,
                 )
-            if shift.xi is None or p.grad is None:
+            if adding.xi is None or p.grad is None:
                 continue
             if group.get("decoupled_weight_decay") or isinstance(optimizer, torch.optim.AdamW):
                 raise ValueError(
@@ -230,5 +238,5 @@ def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
                     f"coupled (SGD, Adam); {type(optimizer).__name__} decays by itself. Use "
                     "syre.attach(optimizer, model) with weight_decay=0 in the optimizer."
                 )
-            xi = shift.xi.reshape(-1)[index(p)] if is_sharded(p) else shift.xi
+            xi = adding.xi.reshape(-1)[global_indices(p)] if is_sharded(p) else adding.xi
             local(p.grad).add_(xi * local(p), alpha=decay)

@@ -1,0 +1,160 @@
+"""Syre's settings, and values that depend on nothing but seed, name and index."""
+
+import json
+
+import pytest
+import torch
+from small_task import net, still, values
+from torch import nn
+
+import syre_helpers as sh
+
+
+def sgd(params):
+    return torch.optim.SGD(params, lr=0.1)
+
+
+def test_bias_scale_is_the_ratio_over_the_root_of_the_owning_fan_in():
+    model = nn.Sequential(nn.Conv2d(3, 500, 5), nn.BatchNorm2d(500), nn.ReLU())
+    syre = sh.Syre(0.1, sigma_ratio=0.2, seed=0)
+    syre.attach(sgd(model.parameters()), model)
+    named = dict(model.named_parameters())
+    for name, fan_in in (("0.weight", 75), ("0.bias", 75), ("1.weight", 500), ("1.bias", 500)):
+        bias = syre.bias(name, named[name])
+        expected = 0.2 / fan_in**0.5
+        assert bias.std() == pytest.approx(expected, rel=4 / bias.numel() ** 0.5)
+    outright = sh.Syre(0.1, sigma_0=0.7).bias("0.weight", named["0.weight"])
+    assert outright.std() == pytest.approx(0.7, rel=0.05)
+    default = sh.Syre(0.1).bias("0.weight", named["0.weight"])
+    assert default.std() == pytest.approx(0.01 / 75**0.5, rel=0.05)
+
+
+def test_bias_depends_on_seed_name_and_index_only():
+    syre = sh.Syre(seed=4)
+    tensor = torch.zeros(6, 5)
+    bias = syre.bias("a.weight", tensor)
+    assert torch.equal(bias, sh.Syre(seed=4).bias("module._orig_mod.a.weight", tensor))
+    assert torch.equal(bias, syre.bias("a.parametrizations.weight.original", tensor))
+    assert not torch.equal(bias, sh.Syre(seed=5).bias("a.weight", tensor))
+    assert not torch.equal(bias, syre.bias("b.weight", tensor))
+    torch.manual_seed(9)
+    syre.bias("other", torch.zeros(3))
+    assert torch.equal(bias, syre.bias("a.weight", torch.randn(6, 5)))
+    assert torch.equal(bias.half(), syre.bias("a.weight", tensor.half()))
+    # float64 differs by float32's rounding only
+    assert torch.allclose(bias.double(), syre.bias("a.weight", tensor.double()), rtol=1e-6, atol=0)
+
+
+def test_global_random_state_is_left_alone():
+    state = torch.random.get_rng_state()
+    model = net()
+    sh.Syre(sigma_D=0.001).parametrize(model)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_metric():
+    syre = sh.Syre(sigma_ratio=1.0, sigma_D=0.5)
+    tensor = torch.zeros(1000, 50, dtype=torch.float64)
+    metric = syre.metric("w", tensor)
+    assert metric.min() > 0.5
+    assert metric.max() < 1.5
+    assert metric.unique().numel() == metric.numel(), "entries of D must be distinct"
+    # Near 1 float32 cannot tell them apart; the D - 1 that the pull uses still can.
+    small = sh.Syre(sigma_ratio=1.0, sigma_D=1e-4)
+    single = torch.zeros(1000, 50)
+    assert small.metric("w", single).unique().numel() < 0.1 * single.numel()
+    assert small._D_minus_1("w", single).unique().numel() > 0.99 * single.numel()
+
+
+def test_saved_state_restores_everything():
+    model = net()
+    syre = sh.Syre(0.2, sigma_ratio=0.5, sigma_D=0.1, seed=8)
+    syre.attach(sgd(model.parameters()), model)
+    state = json.loads(json.dumps(syre.state_dict()))
+    bias = syre.bias("0.bias", torch.zeros(7))
+    other = sh.Syre()
+    other.load_state_dict(state)
+    # The scale of a bias comes from the layer's fan-in, which only the saved state knows.
+    assert torch.equal(other.bias("0.bias", torch.zeros(7)), bias)
+    assert not torch.equal(
+        sh.Syre(0.2, 0.5, sigma_D=0.1, seed=8).bias("0.bias", torch.zeros(7)), bias
+    )
+    assert other.state_dict() == syre.state_dict()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        None,
+        {"weight_decay": -1.0},
+        {"weight_decay": "0.1"},
+        {"sigma_D": 1.5},
+        {"sigma_0": 0.1},
+        {"seed": 0.5},
+        {"scales": {"w": float("nan")}},
+        {"scales": {"w": "large"}},
+        {"scales": 3},
+        {"more": 1},
+    ],
+)
+def test_a_state_that_is_refused_changes_nothing(change):
+    syre = sh.Syre(0.2, sigma_ratio=0.5, sigma_D=0.1, seed=8)
+    syre.pull(values(net()))
+    before = syre.state_dict()
+    new = {"seed": 1} if change is None else before | {"weight_decay": 0.7} | change
+    with pytest.raises((ValueError, TypeError)):
+        syre.load_state_dict(new)
+    assert syre.state_dict() == before
+
+
+def test_changing_the_seed_on_resume_changes_an_attached_pull():
+    model = net()
+    syre = sh.Syre(1.0, sigma_0=1.0, seed=0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    syre.attach(optimizer, model)
+    still(model)
+    syre.load_state_dict(syre.state_dict())
+    for seed in (3, 5):
+        with pytest.warns(sh.SyreWarning, match=f"the state has seed={seed}, this"):
+            syre.load_state_dict(syre.state_dict() | {"seed": seed})
+        optimizer.step()  # lr * weight_decay = 1 lands on theta_0
+        expected = sh.Syre(1.0, sigma_0=1.0, seed=seed).bias("2.weight", model[2].weight)
+        assert torch.allclose(model[2].weight, expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"weight_decay": -0.1}, ["weight_decay=-0.1", ">= 0"]),
+        ({"weight_decay": float("nan")}, ["weight_decay=nan"]),
+        ({"sigma_ratio": float("inf")}, ["sigma_ratio=inf"]),
+        ({"sigma_0": -1.0}, ["sigma_0=-1.0"]),
+        ({"sigma_0": 0.1, "sigma_ratio": 0.1}, ["sigma_ratio=0.1", "sigma_0=0.1", "exclude"]),
+        ({"sigma_D": 1.0}, ["sigma_D=1.0", "below 1"]),
+    ],
+)
+def test_bad_settings_are_named(settings, words):
+    with pytest.raises(ValueError, match=r".") as caught:
+        sh.Syre(**settings)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_wrong_types_are_named():
+    with pytest.raises(TypeError, match="weight_decay must be a number"):
+        sh.Syre("0.1")
+    with pytest.raises(TypeError, match="seed must be an int"):
+        sh.Syre(seed=1.5)
+    with pytest.raises(TypeError, match=r"'steps' has dtype torch\.int64"):
+        sh.Syre().bias("steps", torch.arange(3))
+
+
+def test_without_bias_it_is_plain_decay():
+    pull = sh.Syre(0.1, sigma_0=0.0).pull(values(net()))
+    assert not any(centre.any() for centre in pull.centre.values())
+    assert not pull.xi
+
+
+def test_a_large_D_is_warned_of():
+    with pytest.warns(sh.SyreWarning, match=r"sigma_D=0\.5"):
+        sh.Syre(sigma_D=0.5)

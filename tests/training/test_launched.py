@@ -1,0 +1,65 @@
+"""Processes that a launcher starts, and accelerators that are refused."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+import two_processes
+
+from syre_helpers.__main__ import main
+from syre_helpers.training.processes import launched
+
+
+def accelerator_with(**settings):
+    usual = {
+        "num_processes": 1,
+        "process_index": 0,
+        "distributed_type": SimpleNamespace(value="NO"),
+        "mixed_precision": "no",
+        "gradient_accumulation_steps": 1,
+        "device": torch.device("cpu"),
+    }
+    return SimpleNamespace(**(usual | settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"mixed_precision": "fp16"}, "mixed_precision='fp16'"),
+        ({"distributed_type": SimpleNamespace(value="FSDP")}, "set up for FSDP"),
+        ({"distributed_type": SimpleNamespace(value="DEEPSPEED")}, "set up for DEEPSPEED"),
+    ],
+)
+def test_accelerators_of_other_kinds_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        two_processes.fitted(
+            accelerator_with(**settings),
+            two_processes.made(two_processes.mlp),
+            two_processes.data(),
+        )
+
+
+def test_processes_that_a_launcher_starts_are_joined(monkeypatch):
+    for name in ("WORLD_SIZE", "LOCAL_RANK", "ACCELERATE_MIXED_PRECISION"):
+        monkeypatch.delenv(name, raising=False)
+    assert launched() is None
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    two_processes.accelerated("")
+    assert launched("cpu").num_processes == 1
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="2 processes were started, and cpu is for one"):
+        launched("cpu")
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(ImportError, match=r"syre_helpers\[train\]"):
+        launched("cpu")
+
+
+def test_stacked_experiments_have_no_other_precision(monkeypatch, capsys):
+    two_processes.accelerated("half_precision")
+    try:
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+        assert main(["run", "dead_neurons", "--device", "cpu"]) == 2
+    finally:
+        two_processes.accelerated("")
+    assert "in one process and in full precision" in capsys.readouterr().err
