@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Verdict = Literal["reproduced", "partly", "not"]
+Rows = Callable[["pd.DataFrame"], "pd.DataFrame"]
+Measured = Callable[["pd.DataFrame"], "pd.Series"]
+
+NO_CONTROL = "no such control"
+"""What stands in place of the paper's number where the paper has none."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +26,10 @@ class Claim:
     text : str
         The claim in plain words.
     paper : str
-        The paper's number or words; "no such control" where it has none.
+        The paper's number or words; `NO_CONTROL` where it has none.
     measure : callable
-        Takes the rows of the last step, with the index (arm, seed), and returns one number a seed.
+        Takes the rows of the last step, and returns one number per seed: see `value`, `ratio` and
+        `difference`.
     unit : str
         What the number is.
     holds : callable
@@ -37,14 +43,25 @@ class Claim:
 
     text: str
     paper: str
-    measure: Callable[[pd.DataFrame], pd.Series]
+    measure: Measured
     unit: str
     holds: Callable[[pd.Series], bool | None]
     comment: str
     presets: tuple[str, ...] | None = None
 
     def is_about(self, preset: str) -> bool:
-        """Return whether the claim says something about runs of a preset."""
+        """Test whether the claim says something about runs of a preset.
+
+        Parameters
+        ----------
+        preset : str
+            A key of the experiment's ``PRESETS``.
+
+        Returns
+        -------
+        bool
+            True where it does.
+        """
         if self.presets is None:
             return not preset.startswith("quick-")
         return preset in self.presets
@@ -52,18 +69,134 @@ class Claim:
     def values(self, table: pd.DataFrame) -> pd.Series:
         """Return the claim's number for each seed of a run's table.
 
+        Parameters
+        ----------
+        table : pandas.DataFrame
+            As the experiment's ``run`` returns it, or as it was recorded.
+
+        Returns
+        -------
+        pandas.Series
+            Indexed by seed.
+
         Raises
         ------
         ValueError
             If a number is missing or not finite: such a run shows nothing.
         """
-        last = table[table.step == table.step.max()].set_index(["arm", "seed"]).sort_index()
-        values = self.measure(last).astype(float)
+        values = self.measure(table[table.step == table.step.max()]).astype(float)
         if values.empty or not values.map(lambda v: abs(v) < float("inf")).all():
             raise ValueError(f"the claim {self.text!r} measures {values.tolist()}")
         return values
 
     def verdict(self, values: pd.Series) -> Verdict:
-        """Return what the numbers say."""
+        """Return the word for what the numbers say of the claim.
+
+        Parameters
+        ----------
+        values : pandas.Series
+            From `values`.
+
+        Returns
+        -------
+        {"reproduced", "partly", "not"}
+            As the claim's rule has it.
+        """
         held = self.holds(values)
         return "partly" if held is None else "reproduced" if held else "not"
+
+
+def of(**settings: object) -> Rows:
+    """Return a selector of one arm's rows by the columns that hold its settings.
+
+    Parameters
+    ----------
+    **settings : object
+        Columns and the value that each must have. A function, such as ``max``, is called with the
+        values of those rows that are left by then, and returns the one to take.
+
+    Returns
+    -------
+    callable
+        Takes a table with one row per arm and seed, and returns the arm's rows, indexed by seed.
+        It raises ValueError where no row fits, or the rows of more than one arm.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"method": "syre", "sigma_ratio": [0.1, 1.0], "seed": 0, "x": [3, 4]})
+    >>> of(method="syre", sigma_ratio=max)(table).x.tolist()
+    [4]
+    """
+
+    def rows(table: pd.DataFrame) -> pd.DataFrame:
+        left = table
+        for name, wanted in settings.items():
+            column = left[name]
+            if callable(wanted):
+                left = left[column == wanted(column.dropna())]
+            else:
+                # An empty word reads back from a file as a missing one.
+                left = left[(column.fillna("") if isinstance(wanted, str) else column) == wanted]
+        if left.empty or left.seed.duplicated().any():
+            raise ValueError(
+                f"{settings} must fit one arm, and fits {list(dict.fromkeys(left.arm))} of "
+                f"{list(dict.fromkeys(table.arm))}"
+            )
+        return left.set_index("seed").sort_index()
+
+    return rows
+
+
+def value(rows: Rows, column: str) -> Measured:
+    """Return the measure of a claim about one arm.
+
+    Parameters
+    ----------
+    rows : callable
+        The arm, from `of`.
+    column : str
+        What is measured.
+
+    Returns
+    -------
+    callable
+        The argument ``measure`` of `Claim`.
+    """
+    return lambda last: rows(last)[column]
+
+
+def ratio(rows: Rows, other: Rows, column: str) -> Measured:
+    """Return the measure of a claim about one arm over another, seed by seed.
+
+    Parameters
+    ----------
+    rows, other : callable
+        The arms, from `of`.
+    column : str
+        What is measured.
+
+    Returns
+    -------
+    callable
+        The argument ``measure`` of `Claim`.
+    """
+    return lambda last: rows(last)[column] / other(last)[column]
+
+
+def difference(rows: Rows, other: Rows, column: str) -> Measured:
+    """Return the measure of a claim about one arm minus another, seed by seed.
+
+    Parameters
+    ----------
+    rows, other : callable
+        The arms, from `of`.
+    column : str
+        What is measured.
+
+    Returns
+    -------
+    callable
+        The argument ``measure`` of `Claim`.
+    """
+    return lambda last: rows(last)[column] - other(last)[column]

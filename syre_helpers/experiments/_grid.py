@@ -19,7 +19,7 @@ import torch
 
 from .._checks import positive_int
 from ..training.options import listening
-from ._seeds import seeds_of
+from ._common import seeds_of
 from .record import peak_memory_mb, write_whole
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from ..removal import Arm, arms
 from ..training import fit_many
 from ..training.batches import BatchOrder
 from ._claims import Claim
-from ._seeds import Seeds, seeds_of
+from ._common import Seeds, seeds_of
 from ._vae import centred, divergence, rank_of_means, with_beta
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from ..data import DataSplit
 from ..removal import Arm, Syre, arms
 from ..training.batches import BatchOrder
 from ._claims import Claim
+from ._common import Seeds, seeds_of
 from ._each import fit_each
-from ._seeds import Seeds, seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,7 @@ from ..models import mlp
 from ..removal import Arm, arms
 from ..training import fit_many
 from ._claims import Claim
-from ._seeds import Seeds, seeds_of
+from ._common import Seeds, seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd

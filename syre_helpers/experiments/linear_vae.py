@@ -23,7 +23,7 @@ from ..removal import Arm, arms
 from ..training import fit_many
 from ..training.batches import Data
 from ._claims import Claim
-from ._seeds import Seeds, seeds_of
+from ._common import Seeds, seeds_of
 from ._vae import BETA, divergence, rank_of_means, with_beta
 
 if TYPE_CHECKING:

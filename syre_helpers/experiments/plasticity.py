@@ -25,7 +25,7 @@ from ..removal import Arm, Pull, arms
 from ..training import fit_many
 from ..training.batches import BatchOrder
 from ._claims import Claim
-from ._seeds import Seeds, seeds_of
+from ._common import Seeds, seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -30,8 +30,8 @@ from ..removal import Arm, SyreWarning, arms
 from ..training import fit_many
 from ..training.options import made_with_seed
 from ._claims import Claim
+from ._common import Seeds, seeds_of
 from ._each import fit_each
-from ._seeds import Seeds, seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,8 +26,8 @@ from ..removal import Arm, arms
 from ..training import fit_many
 from ..training.batches import BatchOrder
 from ._claims import Claim
+from ._common import Seeds, seeds_of
 from ._each import fit_each
-from ._seeds import Seeds, seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd
