@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -198,6 +198,29 @@ def optimizer(
         "adamw": partial(torch.optim.AdamW, lr=lr, weight_decay=0),
     }
     return makers[name]
+
+
+def fit_settings(config: Descent, name: Literal["sgd", "adam", "adamw"] = "sgd") -> dict[str, Any]:
+    """Return the arguments of `fit` and `fit_many` that follow from the settings of a descent.
+
+    Parameters
+    ----------
+    config : Descent
+        The experiment's settings.
+    name : {"sgd", "adam", "adamw"}
+        The optimizer. Default "sgd".
+
+    Returns
+    -------
+    dict
+        Steps, optimizer, device, and a checkpoint at each tenth of the run.
+    """
+    return {
+        "steps": config.steps,
+        "optimizer": optimizer(name, config.lr, config.momentum),
+        "device": config.device,
+        "checkpoint_every": max(1, config.steps // 10),
+    }
 
 
 def cosine(steps: int, warm_up: int = 0) -> Callable[[int], float]:
