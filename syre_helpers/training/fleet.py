@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..removal import Arm, Pull, stack_pulls, write_pull
-from .options import made_with_seed
+from .options import due, last_due, made_with_seed
 
 Stacked = dict[str, Tensor]
 
@@ -79,7 +79,7 @@ class Fleet:
     @torch.no_grad()
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = members
-        started = [m.arm.start(m.initial, m.seed) if m.arm.start else m.initial for m in members]
+        started = [m.arm.start(m.initial, m.seed) for m in members]
         self.params = {n: torch.stack([p[n] for p in started]) for n in members[0].initial}
         pulls = [m.arm.pull(m.initial, m.seed, 0) for m in members]
         stacked = stack_pulls(pulls, self.params)
@@ -88,27 +88,26 @@ class Fleet:
         device = next(iter(self.params.values())).device
         decay = torch.as_tensor(stacked.weight_decay).to(device, widest)
         self.pull = Pull(decay, stacked.centre, stacked.xi, stacked.mask)
-        self._refreshed = [k for k, m in enumerate(members) if m.arm.refresh]
-        self._visited = [k for k, m in enumerate(members) if m.arm.event and m.arm.every]
+        self._refreshed = [k for k, m in enumerate(members) if m.arm.pull_every]
+        self._visited = [k for k, m in enumerate(members) if m.arm.event_every]
 
     def refresh(self, step: int) -> None:
         """Ask those arms again whose pull changes with time."""
         for k in self._refreshed:
-            if step and step % self.members[k].arm.refresh == 0:
+            if due(self.members[k].arm.pull_every, step):
                 self._ask_again(k, step)
 
     def events(self, step: int) -> None:
         """Let arms change their parameters between steps."""
         for k in self._visited:
             arm = self.members[k].arm
-            if arm.event is not None and step % arm.every == 0:
+            if due(arm.event_every, step):
                 self._rewrite(k, arm.event, step)
 
     def finish(self) -> None:
         """Let arms change what the last measurement sees."""
         for k, member in enumerate(self.members):
-            if member.arm.finish is not None:
-                self._rewrite(k, member.arm.finish)
+            self._rewrite(k, member.arm.finish)
 
     @torch.no_grad()
     def restore(self, params: Mapping[str, Tensor], step: int) -> None:
@@ -117,7 +116,7 @@ class Fleet:
             p.copy_(params[name])
         for k in self._refreshed:
             # A pull depends on the initial parameters and the step of its last refresh only.
-            last = step - step % self.members[k].arm.refresh
+            last = last_due(self.members[k].arm.pull_every, step)
             if last:
                 self._ask_again(k, last)
 

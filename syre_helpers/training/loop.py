@@ -17,6 +17,9 @@ from .options import (
     MakeOptimizer,
     Measure,
     Schedule,
+    columns_of,
+    due,
+    last_due,
     make_checked_optimizer,
     measuring_steps,
     progress,
@@ -175,12 +178,11 @@ class _Run:
         self.rows: list[dict[str, Any]] = []
 
     def begin(self) -> None:
-        if self.arm.start is not None:
-            self._write(self.arm.start(self.initial, self.seed))
+        self._write(self.arm.start(self.initial, self.seed))
         self.pull = self.arm.pull(self.initial, self.seed, 0)
 
     def advance(self, batch: Pair, loss: Callable[[Tensor, Tensor], Tensor], coupled: bool) -> None:
-        if self.arm.refresh and self.step and self.step % self.arm.refresh == 0:
+        if due(self.arm.pull_every, self.step):
             self.pull = self.arm.pull(self.initial, self.seed, self.step)
         if self.schedule is not None:
             set_rate(self.optimizer, self.rate * self.schedule(self.step))
@@ -190,7 +192,7 @@ class _Run:
         self._pull_once(coupled)
         self.optimizer.step()
         self.step += 1
-        if self.arm.event is not None and self.arm.every and self.step % self.arm.every == 0:
+        if due(self.arm.event_every, self.step):
             detached = {n: p.detach() for n, p in self.params.items()}
             self._write(self.arm.event(detached, self.seed, self.step))
 
@@ -202,7 +204,7 @@ class _Run:
     ) -> None:
         self.model.eval()
         with torch.no_grad():
-            row: dict[str, Any] = {"arm": self.arm.name, "seed": self.seed, "step": self.step}
+            row = columns_of([self.arm])[0] | {"seed": self.seed, "step": self.step}
             pairs = {"train_loss": batches.train(self.step), "test_loss": batches.test}
             for name, pair in pairs.items():
                 if pair is not None:
@@ -235,13 +237,17 @@ class _Run:
         self.initial, self.step, self.rows = state["initial"], state["step"], state["rows"]
         # A pull depends on the initial parameters and the step of its last refresh, not on the
         # state.
-        last = self.step - self.step % self.arm.refresh if self.arm.refresh else 0
-        self.pull = self.arm.pull(self.initial, self.seed, last)
+        self.pull = self.arm.pull(self.initial, self.seed, last_due(self.arm.pull_every, self.step))
 
     def identity(self) -> dict[str, Any]:
         shapes = {name: list(p.shape) for name, p in self.params.items()}
         kind = type(self.optimizer).__name__
-        return {"arm": self.arm.name, "seed": self.seed, "optimizer": kind, "shapes": shapes}
+        return {
+            "arm": columns_of([self.arm])[0],
+            "seed": self.seed,
+            "optimizer": kind,
+            "shapes": shapes,
+        }
 
     @torch.no_grad()
     def _pull_once(self, coupled: bool) -> None:
@@ -272,8 +278,7 @@ class _Finished:
 
     def __enter__(self) -> None:
         self._kept = {n: p.detach().clone() for n, p in self._run.params.items()}
-        if self._run.arm.finish is not None:
-            self._run._write(self._run.arm.finish(self._kept, self._run.seed))
+        self._run._write(self._run.arm.finish(self._kept, self._run.seed))
 
     def __exit__(self, *exception: object) -> None:
         self._run._write(self._kept)

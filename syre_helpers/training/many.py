@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from .options import (
     MakeOptimizer,
     Measure,
     Schedule,
+    columns_of,
     make_checked_optimizer,
     measuring_steps,
 )
@@ -26,56 +28,11 @@ from .options import (
 if TYPE_CHECKING:
     import pandas as pd
 
-Parameters = dict[tuple[str, int], dict[str, Tensor]]
+P = ParamSpec("P")
+Parameters = dict[tuple[Arm, int], dict[str, Tensor]]
 
 
-@overload
-def fit_many(
-    make_model: Callable[[], nn.Module],
-    data: Data,
-    arms: Sequence[Arm],
-    seeds: Sequence[int],
-    *,
-    steps: int,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    optimizer: MakeOptimizer,
-    schedule: Schedule | None = ...,
-    coupled: bool = ...,
-    batch_size: int | None = ...,
-    measures: Mapping[str, Measure] | None = ...,
-    log_every: int | Sequence[int] | None = ...,
-    device: torch.device | str = ...,
-    checkpoint: str | Path | None = ...,
-    checkpoint_every: int = ...,
-    compile: bool | None = ...,
-    return_params: Literal[False] = ...,
-) -> pd.DataFrame: ...
-
-
-@overload
-def fit_many(
-    make_model: Callable[[], nn.Module],
-    data: Data,
-    arms: Sequence[Arm],
-    seeds: Sequence[int],
-    *,
-    steps: int,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    optimizer: MakeOptimizer,
-    schedule: Schedule | None = ...,
-    coupled: bool = ...,
-    batch_size: int | None = ...,
-    measures: Mapping[str, Measure] | None = ...,
-    log_every: int | Sequence[int] | None = ...,
-    device: torch.device | str = ...,
-    checkpoint: str | Path | None = ...,
-    checkpoint_every: int = ...,
-    compile: bool | None = ...,
-    return_params: Literal[True],
-) -> tuple[pd.DataFrame, Parameters]: ...
-
-
-def fit_many(
+def train_many(
     make_model: Callable[[], nn.Module],
     data: Data,
     arms: Sequence[Arm],
@@ -93,8 +50,7 @@ def fit_many(
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 1000,
     compile: bool | None = None,
-    return_params: bool = False,
-) -> pd.DataFrame | tuple[pd.DataFrame, Parameters]:
+) -> tuple[pd.DataFrame, Parameters]:
     """Train arms x seeds models together and measure them along the way.
 
     All arms of a seed start from the same initial values and see the same batches, so they may be
@@ -111,7 +67,7 @@ def fit_many(
         from 0, that returns the ``(x, y)`` of that step for all models. ``x=None`` for models
         without input.
     arms : sequence of Arm
-        What to compare, from ``syre_helpers.arms``; their names must differ.
+        What to compare, from ``syre_helpers.arms``; all different.
     seeds : sequence of int
         A seed sets initial values, batches and ``theta_0``.
     steps : int
@@ -148,23 +104,20 @@ def fit_many(
         first, and changes results by rounding only. Default: where there is a compiler, for runs
         long enough to repay it; one line on stderr says so. Possible with SGD, Adam and AdamW. What
         cannot be compiled trains without, and one line says why.
-    return_params : bool
-        Also return the trained parameters, as they are before an arm's ``finish`` changes what the
-        last measurement sees. Default False.
 
     Returns
     -------
     pandas.DataFrame
-        One row an arm, seed and step: columns ``arm``, ``seed``, ``step``, ``train_loss``,
-        ``test_loss`` (if there is test data) and the measures.
-    dict
-        With ``return_params=True``: ``params[arm, seed]`` is a mapping of names to tensors on the
-        CPU.
+        One row per arm, seed and step: ``arm`` (the label), the arms' settings, ``seed``, ``step``,
+        ``train_loss``, ``test_loss`` (if there is test data) and the measures.
+    dict of (Arm, int) to dict of str to Tensor
+        ``params[arm, seed]``: the trained parameters by name, on the CPU, as they are before an
+        arm's ``finish`` changes what the last measurement sees.
 
     Raises
     ------
     ValueError
-        If an argument is out of range, arms share a name, data are empty or hold NaN, a model
+        If an argument is out of range, two arms are the same, data are empty or hold NaN, a model
         cannot be stacked, or the checkpoint belongs to another run.
 
     Examples
@@ -172,7 +125,7 @@ def fit_many(
     >>> import torch
     >>> from syre_helpers.removal import arms
     >>> x = torch.linspace(-1, 1, 16).reshape(-1, 1)
-    >>> table = fit_many(
+    >>> table, params = train_many(
     ...     lambda: torch.nn.Linear(1, 1),
     ...     (x, 3 * x),
     ...     [arms.vanilla(), arms.plain_decay(0.1)],
@@ -201,25 +154,36 @@ def fit_many(
     )  # fmt: skip
     choice.announce()
     done = training.all(members)
+    described = dict(zip(arms, columns_of(arms), strict=True))
     table = pd.concat(
         [
-            pd.DataFrame(
-                {"arm": [m.arm.name for m in members], "seed": [m.seed for m in members]}
-                | {"step": same[0][0]}
-                | {name: [v for _, row in same for v in row[name]] for name in same[0][1]}
+            pd.DataFrame([described[m.arm] for m in members]).assign(
+                seed=[m.seed for m in members],
+                step=same[0][0],
+                **{name: [v for _, row in same for v in row[name]] for name in same[0][1]},
             )
             for same in zip(*(chunk.rows for chunk in done), strict=True)
         ],
         ignore_index=True,
     )
-    if not return_params:
-        return table
     params = [
         {name: p[k] for name, p in chunk.params.items()}
         for chunk in done
         for k in range(chunk.models)
     ]
-    return table, {(m.arm.name, m.seed): p for m, p in zip(members, params, strict=True)}
+    return table, {(m.arm, m.seed): p for m, p in zip(members, params, strict=True)}
+
+
+def _table_only(train: Callable[P, tuple[pd.DataFrame, Parameters]]) -> Callable[P, pd.DataFrame]:
+    @functools.wraps(train)
+    def fit_many(*args: P.args, **kwargs: P.kwargs) -> pd.DataFrame:
+        return train(*args, **kwargs)[0]
+
+    fit_many.__name__ = fit_many.__qualname__ = "fit_many"
+    return fit_many
+
+
+fit_many = _table_only(train_many)
 
 
 def _identity(
@@ -231,7 +195,7 @@ def _identity(
     """Return what tells this comparison from others."""
     initial = members[0].initial
     return {
-        "arms": [arm.name for arm in arms],
+        "arms": [repr(arm) for arm in arms],
         "seeds": list(seeds),
         "optimizer": type(optimizer).__name__,
         "shapes": {name: [len(members), *p.shape] for name, p in initial.items()},
@@ -240,11 +204,8 @@ def _identity(
 
 def _checked_arms(arms: Sequence[Arm]) -> Sequence[Arm]:
     arms = list(arms)
-    names = [arm.name for arm in arms]
-    if not arms or len(set(names)) < len(names):
-        raise ValueError(
-            f"arms must be at least one, with different names, got {names}; see Arm.renamed"
-        )
+    if not arms or len(set(arms)) < len(arms):
+        raise ValueError(f"arms must be at least one, all different, got {arms}")
     return arms
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from ..removal import Arm
 
 Predict = Callable[..., Tensor]
 Measure = Callable[[Mapping[str, Tensor], Predict], Tensor]
@@ -119,3 +123,27 @@ def made_with_seed(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise TypeError(f"make_model must return an nn.Module, got {type(model).__name__}")
     return model
+
+
+def due(every: int, step: int) -> bool:
+    """Test whether what happens every `every` steps happens at this one; never at step 0."""
+    return every > 0 and step > 0 and step % every == 0
+
+
+def last_due(every: int, step: int) -> int:
+    """Return the last step, up to this one, at which it was due; 0 where there was none."""
+    return step - step % every if every else 0
+
+
+def columns_of(arms: Sequence[Arm]) -> list[dict[str, Any]]:
+    """Return the columns that describe each arm in a table: its label and its settings.
+
+    A setting that an arm lacks is NaN; `variant` is left out where it is empty for all arms.
+    """
+    settings = [arm.settings() for arm in arms]
+    names = dict.fromkeys(name for own in settings for name in own)
+    used = [n for n in names if n != "variant" or any(own.get(n) for own in settings)]
+    return [
+        {"arm": arm.label} | {n: math.nan if own.get(n) is None else own[n] for n in used}
+        for arm, own in zip(arms, settings, strict=True)
+    ]
