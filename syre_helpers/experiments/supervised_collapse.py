@@ -143,13 +143,11 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
 
 
 def train(config: Config, checkpoints: Path | None = None) -> tuple[pd.DataFrame, Trained]:
-    """Do as `run`, and return the parameters too.
+    """Return the table of `run`, and the trained parameters too.
 
     Parameters
     ----------
-    config : Config
-        The settings.
-    checkpoints : Path, optional
+    config, checkpoints
         As in `run`.
 
     Returns
@@ -185,7 +183,7 @@ def train(config: Config, checkpoints: Path | None = None) -> tuple[pd.DataFrame
 
 
 def features(params: Params, model: nn.Sequential, x: Tensor) -> Tensor:
-    """Return what the model's last layer reads, shape (samples, units)."""
+    """Return the inputs of the model's last layer, shape (samples, units)."""
     body = model[:-1]
     own = {name: params[name] for name, _ in body.named_parameters()}
     output: Tensor = functional_call(body, own, (x,))
