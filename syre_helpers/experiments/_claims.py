@@ -25,8 +25,6 @@ class Claim:
     ----------
     text : str
         The claim in plain words.
-    paper : str
-        The paper's number or words; `NO_CONTROL` where it has none.
     measure : callable
         Takes the rows of the last step, and returns one number per seed: see `value`, `ratio` and
         `difference`.
@@ -37,16 +35,18 @@ class Claim:
         where they do not.
     comment : str
         One honest sentence.
+    paper : str
+        The paper's number or words. Default: those for a control that the paper does not have.
     presets : tuple of str, optional
         The presets that the claim is about. Default: all whose names do not begin with "quick-".
     """
 
     text: str
-    paper: str
     measure: Measured
     unit: str
     holds: Callable[[pd.Series], bool | None]
     comment: str
+    paper: str = NO_CONTROL
     presets: tuple[str, ...] | None = None
 
     def is_about(self, preset: str) -> bool:

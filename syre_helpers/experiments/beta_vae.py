@@ -24,7 +24,7 @@ from ..removal import Arm, arms
 from ..training import fit_many
 from ..training.batches import BatchOrder
 from ..training.options import Measure
-from ._claims import NO_CONTROL, Claim, Rows, of, ratio, value
+from ._claims import Claim, Rows, of, ratio, value
 from ._common import (
     Batch,
     Decayed,
@@ -284,7 +284,6 @@ CLAIMS = (
     ),
     Claim(
         text="syre on the encoder does what plain decay on the encoder does, at beta 4.",
-        paper=NO_CONTROL,
         measure=ratio(_syre(4), of(method="plain decay", beta=4), "reconstruction"),
         unit="squared error of syre over that of plain decay",
         holds=lambda values: bool(((values - 1).abs() < 0.01).all()),

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .. import models
 from .._random import generator
 from ..removal import Arm, arms
-from ._claims import NO_CONTROL, Claim, Measured, difference, of
+from ._claims import Claim, Measured, difference, of
 from ._common import (
     Batch,
     Decayed,
@@ -260,7 +260,6 @@ CLAIMS = (
     ),
     Claim(
         text="The same bias added after training costs more than a point: it is not negligible.",
-        paper=NO_CONTROL,
         measure=_points(method="bias added after", sigma_ratio=0.1),
         unit="accuracy minus that of plain decay, points",
         holds=lambda values: _interval(values)[1] < -1,
@@ -268,7 +267,6 @@ CLAIMS = (
     ),
     Claim(
         text="A hundred times the default size, with a start that it shifts too, costs accuracy.",
-        paper=NO_CONTROL,
         measure=_points(method="syre", sigma_ratio=1, variant="shifted"),
         unit="accuracy minus that of plain decay, points",
         holds=lambda values: _interval(values)[1] < 0,

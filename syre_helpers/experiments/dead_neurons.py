@@ -20,7 +20,7 @@ from ..measures import dead_fraction
 from ..models import ProductRegression
 from ..removal import Arm
 from ..training import fit_many
-from ._claims import NO_CONTROL, Claim, of, ratio, value
+from ._claims import Claim, of, ratio, value
 from ._common import Descent, Seeds, file_in, fit_settings, seeds_of, standard_arms, usual_controls
 
 if TYPE_CHECKING:
@@ -142,7 +142,6 @@ CLAIMS = (
     ),
     Claim(
         text="From a generic start, strong decay kills more than half of the coordinates.",
-        paper=NO_CONTROL,
         measure=value(_DECAY, "dead"),
         unit="share of dead pairs",
         holds=lambda values: bool((values > 0.5).all()),
@@ -151,7 +150,6 @@ CLAIMS = (
     ),
     Claim(
         text="Where zeros are the optimum, syre removes them and gains nothing.",
-        paper=NO_CONTROL,
         measure=ratio(_DECAY, _SYRE, "test_loss"),
         unit="test error of plain decay over that of syre",
         holds=lambda values: bool(((values - 1).abs() < 0.05).all()),

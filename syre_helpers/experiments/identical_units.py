@@ -19,7 +19,7 @@ from ..data import teacher_regression
 from ..models import mlp
 from ..removal import Arm, arms
 from ..training import fit_many
-from ._claims import NO_CONTROL, Claim, of, ratio
+from ._claims import Claim, of, ratio
 from ._common import Descent, file_in, fit_settings, seeds_of, standard_arms, usual_controls
 
 if TYPE_CHECKING:
@@ -216,7 +216,6 @@ CLAIMS = (
     ),
     Claim(
         text="Syre ends as low as the same network from a generic start",
-        paper=NO_CONTROL,
         measure=ratio(_SYRE, _GENERIC, "train_loss"),
         unit="train error of syre 0.01 / generic start",
         holds=lambda values: _mean_log(values) < math.log(1.5),
@@ -224,7 +223,6 @@ CLAIMS = (
     ),
     Claim(
         text="Syre does better than a single random kick at the start",
-        paper=NO_CONTROL,
         measure=ratio(_SYRE, of(method="perturbed once"), "train_loss"),
         unit="train error of syre 0.01 / perturbed once",
         holds=lambda values: _mean_log(values) < math.log(0.9),

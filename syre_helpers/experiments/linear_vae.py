@@ -22,7 +22,7 @@ from ..measures import active_latents
 from ..removal import Arm, arms
 from ..training import fit_many
 from ..training.batches import Data
-from ._claims import NO_CONTROL, Claim, of, value
+from ._claims import Claim, of, value
 from ._common import (
     Descent,
     file_in,
@@ -292,7 +292,6 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
 CLAIMS = (
     Claim(
         text="With half of its latents dead, the linear VAE stays collapsed under plain decay.",
-        paper=NO_CONTROL,
         measure=value(of(method="plain decay", variant=""), "active"),
         unit="active latents of 8",
         holds=lambda values: bool((values == 4).all()),
@@ -300,7 +299,6 @@ CLAIMS = (
     ),
     Claim(
         text="syre revives all latents and reaches the closed-form optimum.",
-        paper=NO_CONTROL,
         measure=value(of(method="syre", sigma_ratio=0.01), "excess"),
         unit="expected squared error over the oracle's",
         holds=lambda values: bool(((values - 1).abs() < 0.01).all()),
@@ -308,7 +306,6 @@ CLAIMS = (
     ),
     Claim(
         text="On the sampled loss, vanilla training leaves the dead latents without any remedy.",
-        paper=NO_CONTROL,
         measure=value(of(method="vanilla", variant="sampled"), "excess"),
         unit="expected squared error over the oracle's",
         holds=lambda values: bool((values < 1.2).all()),

@@ -24,7 +24,7 @@ from ..models import mlp, vit
 from ..removal import Arm, arms
 from ..training import train_many
 from ..training.options import columns_of
-from ._claims import NO_CONTROL, Claim, Rows, difference, of, ratio
+from ._claims import Claim, Rows, difference, of, ratio
 from ._common import Settings, batches, file_in, in_parts, load_images, optimizer, seeds_of
 from ._each import fit_each
 
@@ -310,7 +310,6 @@ CLAIMS = (
     ),
     Claim(
         text="That rank is more than theta_0 gives when it is added after training",
-        paper=NO_CONTROL,
         measure=ratio(_SYRE, _strongest("bias added after", sigma_ratio=0.01), "rank"),
         unit="numerical rank, syre 0.01 / bias 0.01 added after",
         holds=lambda values: bool(values.mean() > 1.1),
@@ -342,7 +341,6 @@ CLAIMS = (
     ),
     Claim(
         text="At the largest decay syre of strength 0.3 is as accurate as training without decay",
-        paper=NO_CONTROL,
         measure=difference(_STRONG, _VANILLA, "accuracy"),
         unit="accuracy of syre 0.3 at the largest decay - no decay",
         holds=lambda values: bool(values.mean() > -0.01),
