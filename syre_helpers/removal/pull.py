@@ -49,6 +49,10 @@ class Pull:
         """Return the masked gradient with the pull in it: the paper's loss, before any momentum."""
         return self._masked(name, gradient + self.force(name, p))
 
+    def decoupled(self, name: str, p: Tensor, lr: float | Tensor) -> Tensor:
+        """Return `p` after the pull as a step of its own, as AdamW decays."""
+        return p - lr * self.masked(name, self.force(name, p))
+
     def decoupled_(self, name: str, p: Tensor, lr: float) -> Tensor:
         """Apply the pull to `p` in place as a step of its own, as AdamW decays."""
         return p.sub_(self._masked(name, self.force(name, p)), alpha=lr)

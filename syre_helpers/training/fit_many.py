@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..removal import Arm
-from .batches import Data, Source
-from .checkpoint import Checkpoint
-from .chunks import Training
-from .compiling import choose
-from .fleet import Member, enlist
-from .options import (
-    MakeOptimizer,
-    Measure,
-    Schedule,
-    columns_of,
-    make_checked_optimizer,
-    measuring_steps,
-)
+from .batches import Batches, Data
+from .callbacks import Callback
+from .checkpoint import Checkpoint, RandomState
+from .evaluation import joined, table_of
+from .identity import identity
+from .options import MakeOptimizer, Measure, Options, Schedule, whole_number
+from .stacked.compile import decide
+from .stacked.ensemble import build, check_buffers
+from .stacked.micro_ensembles import Training
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Trained = dict[tuple[Arm, int], dict[str, Tensor]]
 P = ParamSpec("P")
-Parameters = dict[tuple[Arm, int], dict[str, Tensor]]
+T = TypeVar("T")
 
 
 def train_many(
@@ -50,18 +49,20 @@ def train_many(
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 1000,
     compile: bool | None = None,
-) -> tuple[pd.DataFrame, Parameters]:
+    callbacks: Sequence[Callback] = (),
+) -> tuple[pd.DataFrame, Trained]:
     """Train arms x seeds models together and measure them along the way.
 
     All arms of a seed start from the same initial values and see the same batches, so they may be
-    compared pair by pair. Models train in as few chunks as the free memory allows, and in smaller
+    compared pair by pair. Models train in as few groups as the free memory allows, and in smaller
     ones where it runs out all the same; what comes out does not depend on that, to rounding.
 
     Parameters
     ----------
     make_model : callable
-        Returns a new model; called once a seed, under that seed. All must have the same shapes and
-        no buffers that training changes (no BatchNorm with running statistics: use `fit`).
+        Returns a new model; called once per seed, under that seed. All must have the same shapes
+        and no buffers that training changes (no BatchNorm with running statistics: use `fit`).
+        Parameters that need no gradient stay as they are.
     data : tuple or callable
         ``(x, y)``, or ``(x_train, y_train, x_test, y_test)``, or a function of the step, counted
         from 0, that returns the ``(x, y)`` of that step for all models. ``x=None`` for models
@@ -96,7 +97,11 @@ def train_many(
         Where to train. Default "cpu".
     checkpoint : path, optional
         A file that is written every `checkpoint_every` steps and at the end, and from which a later
-        call with the same arguments resumes; the outcome is that of an uninterrupted run.
+        call resumes; the outcome is that of an uninterrupted run. It must be the same call: arms,
+        seeds, models as they are made, data, loss, optimizer and schedule, `steps`, `coupled`,
+        `batch_size`, the steps that are logged, and the names of measures. A file of another run,
+        or a damaged one, is refused. Other are allowed to be: `checkpoint_every`, `device`,
+        `compile`, `callbacks`.
     checkpoint_every : int
         Default 1000.
     compile : bool, optional
@@ -104,6 +109,9 @@ def train_many(
         first, and changes results by rounding only. Default: where there is a compiler, for runs
         long enough to repay it; one line on stderr says so. Possible with SGD, Adam and AdamW. What
         cannot be compiled trains without, and one line says why.
+    callbacks : sequence of callable, optional
+        Each is called with a `Moment` before each step and after each measurement: the number of
+        steps taken, the parameters, and what was measured. It ends the run by raising an exception.
 
     Returns
     -------
@@ -116,16 +124,25 @@ def train_many(
 
     Raises
     ------
+    OSError
+        If the checkpoint cannot be written.
+    TypeError
+        If an argument is of a wrong type.
     ValueError
         If an argument is out of range, two arms are the same, data are empty or hold NaN, a model
-        cannot be stacked, or the checkpoint belongs to another run.
+        cannot be stacked, or the checkpoint is damaged or belongs to another run.
+
+    Warns
+    -----
+    RuntimeWarning
+        If a model diverges. Its own rows hold NaN from there, those of the others do not change.
 
     Examples
     --------
     >>> import torch
-    >>> from syre_helpers.removal import arms
+    >>> from syre_helpers import arms, fit_many
     >>> x = torch.linspace(-1, 1, 16).reshape(-1, 1)
-    >>> table, params = train_many(
+    >>> table = fit_many(
     ...     lambda: torch.nn.Linear(1, 1),
     ...     (x, 3 * x),
     ...     [arms.vanilla(), arms.plain_decay(0.1)],
@@ -137,80 +154,56 @@ def train_many(
     >>> (table[table.step == 100].groupby("arm").train_loss.mean() < 0.1).to_dict()
     {'plain decay': True, 'vanilla': True}
     """
-    import pandas as pd
-
-    arms, seeds = _checked_arms(arms), _checked_seeds(seeds)
-    logged = measuring_steps(steps, log_every)
-    template, members = enlist(make_model, arms, seeds, torch.device(device))
-    example = list(members[0].initial.values())
-    source = Source(data, example[0], batch_size)
-    kind = make_checked_optimizer(optimizer, example)
-    elements = len(members) * sum(p.numel() for p in example)
-    choice = choose(compile, steps, elements, kind, torch.device(device))
-    kept = Checkpoint(checkpoint, checkpoint_every, _identity(arms, seeds, kind, members))
-    training = Training(
-        template, source, steps, loss, optimizer, schedule, coupled, measures or {}, logged, choice,
-        kept,
+    options = Options(
+        _distinct("arms", arms), steps, loss, optimizer, schedule, coupled, measures or {},
+        log_every, callbacks,
     )  # fmt: skip
-    choice.announce()
-    done = training.all(members)
-    described = dict(zip(arms, columns_of(arms), strict=True))
-    table = pd.concat(
-        [
-            pd.DataFrame([described[m.arm] for m in members]).assign(
-                seed=[m.seed for m in members],
-                step=same[0][0],
-                **{name: [v for _, row in same for v in row[name]] for name in same[0][1]},
-            )
-            for same in zip(*(chunk.rows for chunk in done), strict=True)
-        ],
-        ignore_index=True,
+    seeds = _distinct("seeds", [whole_number("seeds", seed) for seed in seeds])
+    where = torch.device(device)
+    model, runs = build(make_model, options.arms, seeds, where)
+    params = [p for p in model.parameters() if p.requires_grad]
+    batches = Batches(data, params[0], batch_size)
+    check_buffers(model, batches.of(seeds)(0).of_first()[0])
+    kind = options.make_optimizer([p.detach() for p in params])
+    elements = len(runs) * sum(p.numel() for p in params)
+    decision = decide(compile, options.steps, elements, kind, where)
+    starts = [run.initial for run in runs[: len(seeds)]]
+    kept = Checkpoint(
+        checkpoint,
+        checkpoint_every,
+        lambda: identity("fit_many", options, seeds, kind, batches, starts),
     )
-    params = [
-        {name: p[k] for name, p in chunk.params.items()}
-        for chunk in done
-        for k in range(chunk.models)
+    decision.announce()
+    groups = Training(model, options, batches, decision, kept, RandomState(where)).all(runs)
+    table = table_of(runs, joined([group.rows for group in groups]))
+    names = [name for name, _ in model.named_parameters()]
+    trained = [
+        {name: group.params[name][k] for name in names}
+        for group in groups
+        for k in range(group.models)
     ]
-    return table, {(m.arm, m.seed): p for m, p in zip(members, params, strict=True)}
+    return table, {(run.arm, run.seed): own for run, own in zip(runs, trained, strict=True)}
 
 
-def _table_only(train: Callable[P, tuple[pd.DataFrame, Parameters]]) -> Callable[P, pd.DataFrame]:
+def _table_only(train: Callable[P, tuple[pd.DataFrame, Trained]]) -> Callable[P, pd.DataFrame]:
+    """Return a function of the same arguments that returns the table and no parameters."""
+
     @functools.wraps(train)
     def fit_many(*args: P.args, **kwargs: P.kwargs) -> pd.DataFrame:
         return train(*args, **kwargs)[0]
 
     fit_many.__name__ = fit_many.__qualname__ = "fit_many"
+    signature = inspect.signature(train).replace(return_annotation="pd.DataFrame")
+    fit_many.__signature__ = signature  # type: ignore[attr-defined]
+    fit_many.__doc__ = re.sub(r" {4}dict of \(Arm.*?\n\n", "\n", train.__doc__ or "", flags=re.S)
     return fit_many
 
 
 fit_many = _table_only(train_many)
 
 
-def _identity(
-    arms: Sequence[Arm],
-    seeds: Sequence[int],
-    optimizer: torch.optim.Optimizer,
-    members: Sequence[Member],
-) -> dict[str, Any]:
-    """Return what tells this comparison from others."""
-    initial = members[0].initial
-    return {
-        "arms": [repr(arm) for arm in arms],
-        "seeds": list(seeds),
-        "optimizer": type(optimizer).__name__,
-        "shapes": {name: [len(members), *p.shape] for name, p in initial.items()},
-    }
-
-
-def _checked_arms(arms: Sequence[Arm]) -> Sequence[Arm]:
-    arms = list(arms)
-    if not arms or len(set(arms)) < len(arms):
-        raise ValueError(f"arms must be at least one, all different, got {arms}")
-    return arms
-
-
-def _checked_seeds(seeds: Sequence[int]) -> Sequence[int]:
-    seeds = list(seeds)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds must be at least one, all different, got {seeds}")
-    return seeds
+def _distinct(argument: str, values: Sequence[T]) -> tuple[T, ...]:
+    values = tuple(values)
+    if not values or len(set(values)) < len(values):
+        raise ValueError(f"{argument} must be at least one, all different, got {list(values)}")
+    return values
