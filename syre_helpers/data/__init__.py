@@ -1,10 +1,8 @@
 """Data sets: bundled, downloaded with their checksums verified, and generated from a seed."""
 
-from .cifar import cifar10, cifar100
 from .files import DataError
 from .generated import linear_regression, low_rank_matrix, teacher_regression
-from .images import digits, fashion_mnist, mnist
-from .jpeg import cifar10_jpeg
+from .sets import cifar10, cifar10_jpeg, cifar100, digits, fashion_mnist, mnist
 from .split import DataSplit
 
 __all__ = [

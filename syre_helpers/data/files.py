@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+import time
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from .idx import FormatError
+# A server that stops sending, or sends a byte now and then, must not hold a program for ever.
+_SILENCE = 30  # seconds without a byte
+_START = 60  # seconds before the rate counts
+_SLOWEST = 50_000  # bytes per second, on average
+_LONGEST = 3600  # seconds for one file
 
 ENVIRONMENT = "SYRE_DATA_DIR"
 T = TypeVar("T")
+
+
+class FormatError(ValueError):
+    """The content of a file is not what it should be; the message says in which way."""
 
 
 class DataError(RuntimeError):
@@ -42,7 +52,7 @@ class RemoteFile:
 
 
 def load(file: RemoteFile, read: Callable[[Path], T]) -> T:
-    """Find a file and read it.
+    """Return the content of a file, wherever it is found.
 
     Parameters
     ----------
@@ -60,7 +70,8 @@ def load(file: RemoteFile, read: Callable[[Path], T]) -> T:
     ------
     DataError
         If SYRE_DATA_DIR is not a folder, a file found there is not right (it is left alone, and not
-        used), or it is nowhere and cannot be downloaded.
+        used), it is nowhere and cannot be downloaded, or something else is in its place in the
+        cache.
     """
     placed = _placed_by_hand(file)
     if placed is not None:
@@ -73,7 +84,7 @@ def load(file: RemoteFile, read: Callable[[Path], T]) -> T:
             f"{file.name} was not found, and there is no address to download it from. "
             f"{_advice(file)}"
         )
-    cached = cache_folder() / file.folder / file.name
+    cached = _place_in_cache(file)
     if cached.exists():
         try:
             return read(cached)
@@ -91,10 +102,26 @@ def load(file: RemoteFile, read: Callable[[Path], T]) -> T:
 
 
 def cache_folder() -> Path:
-    """Return the folder that downloads are kept in: where the system keeps caches."""
+    """Return the folder of downloads, in the place where the system keeps caches."""
     import pooch
 
     return Path(pooch.os_cache("syre_helpers"))
+
+
+def _place_in_cache(file: RemoteFile) -> Path:
+    """Return the path of a download in the cache; DataError where something is in the way."""
+    place = cache_folder() / file.folder / file.name
+    blocking = next((parent for parent in place.parents if parent.is_file()), None)
+    if blocking is not None:
+        raise DataError(
+            f"{file.name} is kept in the folder {place.parent}, but {blocking} is a file; remove "
+            f"or rename it. {_advice(file)}"
+        )
+    if place.is_dir():
+        raise DataError(
+            f"{place} is a folder, but the place of a file; remove or rename it. {_advice(file)}"
+        )
+    return place
 
 
 def _placed_by_hand(file: RemoteFile) -> Path | None:
@@ -120,6 +147,7 @@ def _download(file: RemoteFile, target: Path) -> None:
                 known_hash=f"md5:{file.md5}",
                 fname=target.name,
                 path=target.parent,
+                downloader=fetch,
             )
         except (OSError, ValueError) as error:  # the network, and a wrong sum
             target.unlink(missing_ok=True)
@@ -128,6 +156,40 @@ def _download(file: RemoteFile, target: Path) -> None:
             return
     tried = "\n  ".join(problems)
     raise DataError(f"{file.name} could not be downloaded. Tried:\n  {tried}\n{_advice(file)}")
+
+
+def fetch(url: str, output_file: str, _pooch: object = None) -> None:
+    """Download a file, and give up when that takes too long.
+
+    Parameters
+    ----------
+    url : str
+        The address.
+    output_file : str
+        Path to write to.
+    _pooch : object
+        Not used; pooch passes itself.
+
+    Raises
+    ------
+    TimeoutError
+        If nothing comes for 30 seconds, less than 50 kB per second comes on average, or the file
+        takes more than an hour.
+    """
+    start, received = time.monotonic(), 0
+    with (
+        urllib.request.urlopen(url, timeout=_SILENCE) as response,
+        Path(output_file).open("wb") as output,
+    ):
+        # read1 returns what has come; read would wait for the rest, however slowly it drips
+        while block := response.read1(1 << 16):
+            output.write(block)
+            received += len(block)
+            seconds = time.monotonic() - start
+            if seconds > _LONGEST or received < _SLOWEST * (seconds - _START):
+                raise TimeoutError(
+                    f"the download is too slow: {received} bytes in {seconds:.0f} seconds"
+                )
 
 
 def _way_out(file: RemoteFile) -> str:

@@ -21,7 +21,7 @@ def linear_regression(
     *,
     dtype: torch.dtype = torch.float32,
 ) -> DataSplit:
-    r"""Draw :math:`y = \beta^T x + \text{noise}` with standard normal inputs and coefficients.
+    r"""Return :math:`y = \beta^T x + \text{noise}` with standard normal inputs and coefficients.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def teacher_regression(
     teacher_seed: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> DataSplit:
-    r"""Draw standard normal inputs and what a fixed two-layer network, the teacher, makes of them.
+    r"""Return standard normal inputs and the outputs of a fixed two-layer network, the teacher.
 
     The teacher is :math:`\sum_j a_j f(w_j^T x)`, shifted and scaled to mean 0 and variance 1 (as
     measured once on 10,000 inputs), with :math:`a_j \sim N(0, 1)` and :math:`w_j \sim N(0, 4 / d)`,
@@ -142,7 +142,7 @@ def low_rank_matrix(
     symmetric: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Draw a matrix of known rank and singular values, in random directions.
+    """Return a matrix of known rank and singular values, in random directions.
 
     Parameters
     ----------
@@ -215,7 +215,25 @@ def _regression(
 
 
 def make_generator(seed: object, argument: str = "seed") -> torch.Generator:
-    """Return a generator of its own for a seed; ValueError if it is not a whole number >= 0."""
+    """Return a new generator for a seed.
+
+    Parameters
+    ----------
+    seed : int
+        The seed.
+    argument : str
+        Name for messages. Default "seed".
+
+    Returns
+    -------
+    torch.Generator
+        On the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the seed is not a whole number >= 0.
+    """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ValueError(f"{argument}={seed!r} must be a whole number, 0 or more")
     return torch.Generator().manual_seed(seed)

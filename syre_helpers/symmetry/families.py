@@ -276,7 +276,7 @@ def _on_each(
     def involution(params: Parameters) -> dict[str, Tensor]:
         return {**params, **{n: act(params[n], part, n) for n, part in parts.items()}}
 
-    return Reflection(involution, buffers=buffers)
+    return Reflection(involution, buffers=buffers, check=False)
 
 
 def _negated(
@@ -383,4 +383,4 @@ def _on_pairs(
         new_u, new_w = change(u, w)
         return {**params, left: torch.where(chosen, new_u, u), right: torch.where(chosen, new_w, w)}
 
-    return Reflection(involution)
+    return Reflection(involution, check=False)

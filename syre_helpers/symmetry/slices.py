@@ -46,11 +46,11 @@ class Slice:
         return torch.tensor(indices, dtype=torch.int64, device=device)
 
     def of(self, tensor: Tensor, units: Iterable[int]) -> Tensor:
-        """Return a copy of what some units own."""
+        """Return a copy of the entries that belong to some units."""
         return tensor.index_select(self.axis, self.entries(units, tensor.device))
 
     def rows(self, tensor: Tensor, width: int) -> Tensor:
-        """Return what each of `width` units owns as one row: (units, scalars per unit)."""
+        """Return the scalars of each of `width` units as one row: (units, scalars per unit)."""
         return tensor.movedim(self.axis, 0).reshape(width, -1)
 
     def from_rows(self, rows: Tensor, like: Tensor) -> Tensor:
