@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .._checks import nonnegative, positive_int
-from ..models.networks import activation_factory
+from ..models.mlp_cnn import activation_factory
 from .split import DataSplit, check_dtype
 
 

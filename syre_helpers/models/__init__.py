@@ -1,10 +1,10 @@
 """Small networks, their symmetric starts, and the smaller networks they then are."""
 
-from .factors import MatrixFactorisation, ProductRegression, SymmetricFactorisation
-from .networks import ACTIVATIONS, conv_net, linear_autoencoder, mlp
+from .factorisation import MatrixFactorisation, ProductRegression, SymmetricFactorisation
+from .mlp_cnn import ACTIVATIONS, conv_net, linear_autoencoder, mlp
+from .reduced import merge_units, without_units
 from .resnet import resnet18
-from .smaller import merge_units, without_units
-from .starts import kill_units, tie_units
+from .symmetric_starts import kill_units, tie_units
 from .vit import vit
 
 __all__ = [

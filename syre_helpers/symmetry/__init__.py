@@ -3,9 +3,14 @@
 Floor 1 of the package: knows torch only.
 """
 
-from .factors import pair_sign_reflection, rotation_reflection, swap_reflection
+from .families import (
+    pair_sign_reflection,
+    permutation_reflection,
+    rotation_reflection,
+    sign_reflection,
+    swap_reflection,
+)
 from .reflection import Parameters, Reflection
-from .units import permutation_reflection, sign_reflection
 
 __all__ = [
     "Parameters",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,18 @@ Parameters = Mapping[str, Tensor]
 _PROBE_SEED = 0
 
 
+Shapes = frozenset[tuple[str, tuple[int, ...]]]
+
+
+class _Trial(NamedTuple):
+    """What one trial of an involution showed; lengths are those of the entries that it moves."""
+
+    stretch: float  # length of the image over the length of the direction
+    return_error: float  # distance from the direction after two applications, over its length
+    origin_moves: float  # length of the image of 0
+    tolerance: float
+
+
 class Reflection:
     r"""A reflection :math:`R(\theta) = \theta - 2 P (\theta - \theta')` of named parameters.
 
@@ -22,12 +35,18 @@ class Reflection:
     parameters and all data. Its fixed points form the mirror plane :math:`P(\theta - \theta') = 0`,
     the symmetric states. Nothing of size d x d is ever formed: the map is a function.
 
+    A map that is its own inverse but not orthogonal has no mirror plane: ``R(u, w) = (2 w, u / 2)``
+    keeps the loss ``(u w - 1)^2``, but at its fixed points the gradient points off them, so that no
+    theorem on reflections holds. Every method refuses such a map: at the first call for given names
+    and shapes, the length of a generic direction and of its image are compared, in the precision of
+    the parameters, over the entries that move.
+
     Parameters
     ----------
     involution : callable
         The linear part :math:`I - 2P`: takes a mapping of names to tensors, returns a mapping with
         the same names and shapes. It must be its own inverse and orthogonal (so that :math:`P` is
-        symmetric), and must not change its argument. Names it does not know pass through.
+        symmetric), and must not change its argument. Names that it leaves out pass through.
     centre : mapping of str to Tensor, optional
         The centre :math:`\theta'`. Default: 0. Names that are missing have centre 0.
     buffers : iterable of str, optional
@@ -68,6 +87,7 @@ class Reflection:
         self._involution = involution
         self._centre = dict(centre or {})
         self._buffers = frozenset(buffers)
+        self._trials: dict[Shapes, _Trial] = {}
 
     def __call__(self, params: Parameters) -> dict[str, Tensor]:
         """Return the reflected parameters.
@@ -85,10 +105,10 @@ class Reflection:
         Raises
         ------
         ValueError
-            If `params` lacks a name that the reflection moves.
+            If `params` lacks a name that the reflection moves, or the map is not orthogonal.
         """
-        centred = self._centred(params)
-        return self._uncentred(self._reflect(centred))
+        self._check(params, own_inverse=False)
+        return self._uncentred(self._reflect(self._centred(params)))
 
     def project(self, params: Parameters) -> dict[str, Tensor]:
         r"""Return :math:`P(\theta - \theta')`, zero exactly on the mirror plane.
@@ -102,7 +122,13 @@ class Reflection:
         -------
         dict of str to Tensor
             Same names and shapes as `params`.
+
+        Raises
+        ------
+        ValueError
+            If the involution is not its own inverse or not orthogonal, or `params` lacks a name.
         """
+        self._check(params)
         centred = self._centred(params)
         reflected = self._reflect(centred)
         return {name: (value - reflected[name]) / 2 for name, value in centred.items()}
@@ -122,7 +148,13 @@ class Reflection:
         -------
         dict of str to Tensor
             Same names and shapes as `params`.
+
+        Raises
+        ------
+        ValueError
+            If the involution is not its own inverse or not orthogonal, or `params` lacks a name.
         """
+        self._check(params)
         centred = self._centred(params)
         reflected = self._reflect(centred)
         mean = {
@@ -133,8 +165,16 @@ class Reflection:
         return self._uncentred(mean)
 
     def linear_part(self) -> Reflection:
-        """Return the same reflection centred at 0: how gradients and differences transform."""
-        return Reflection(self._involution, buffers=self._buffers)
+        """Return the same reflection centred at 0: how gradients and differences transform.
+
+        Returns
+        -------
+        Reflection
+            With the same involution and buffers.
+        """
+        linear = Reflection(self._involution, buffers=self._buffers)
+        linear._trials = self._trials
+        return linear
 
     @torch.no_grad()
     def distance(self, params: Parameters) -> float:
@@ -149,6 +189,11 @@ class Reflection:
         -------
         float
             Euclidean norm, in units of the parameters.
+
+        Raises
+        ------
+        ValueError
+            If the involution is not its own inverse or not orthogonal, or `params` lacks a name.
         """
         return _norm({n: v for n, v in self.project(params).items() if n not in self._buffers})
 
@@ -174,9 +219,9 @@ class Reflection:
         ValueError
             If the involution is not its own inverse, or not orthogonal.
         """
+        self._check(params)
         generator = torch.Generator().manual_seed(_PROBE_SEED)
         shapes = {name: value.shape for name, value in params.items()}
-        self._check_involution(shapes, generator)
         moved = self._project_probe(shapes, generator)
         support = {name: part != 0 for name, part in moved.items() if bool((part != 0).any())}
         if not support:
@@ -195,7 +240,7 @@ class Reflection:
 
     @torch.no_grad()
     def violation(self, loss_fn: Callable[[Parameters], Tensor], params: Parameters) -> float:
-        """Return by how much the loss changes under the reflection, relative to the loss.
+        """Return the change of the loss under the reflection, relative to the loss.
 
         Parameters
         ----------
@@ -209,7 +254,13 @@ class Reflection:
         float
             ``|loss(R params) - loss(params)| / max(|loss(params)|, tiny)`` with the smallest normal
             number of the loss's dtype for ``tiny``: 0, or rounding, for a symmetry.
+
+        Raises
+        ------
+        ValueError
+            If the involution is not its own inverse or not orthogonal, or `params` lacks a name.
         """
+        self._check(params)
         loss = torch.as_tensor(loss_fn(params))
         difference = (torch.as_tensor(loss_fn(self(params))) - loss).abs()
         return float(difference / loss.abs().clamp_min(torch.finfo(loss.dtype).tiny))
@@ -236,6 +287,61 @@ class Reflection:
     def _uncentred(self, centred: Parameters) -> dict[str, Tensor]:
         return {n: v + self._centre[n] if n in self._centre else v for n, v in centred.items()}
 
+    def _check(self, params: Parameters, *, own_inverse: bool = True) -> None:
+        """Raise ValueError if a trial, made once for given shapes, shows that this is no mirror."""
+        shapes = frozenset((name, tuple(value.shape)) for name, value in params.items())
+        if shapes not in self._trials:
+            self._trials[shapes] = self._trial(params)
+        trial = self._trials[shapes]
+        if trial.origin_moves > 0:
+            raise ValueError(
+                f"involution moves the origin by {trial.origin_moves:.3g}: it must be the linear "
+                "part of the reflection; pass the point that it leaves alone as centre"
+            )
+        if own_inverse and trial.return_error > trial.tolerance:
+            raise ValueError(
+                "involution is not its own inverse: applied twice it changes params, in length by "
+                f"{trial.return_error:.3g} of what it moves"
+            )
+        if abs(trial.stretch - 1) > trial.tolerance:
+            raise ValueError(
+                f"involution is not orthogonal: it multiplies the length of a generic direction by "
+                f"{trial.stretch:.4g}, so its fixed points are no mirror plane (there the gradient "
+                "of a symmetric loss may point off them) and what holds for reflections does not "
+                "hold for it; see the definition of Reflection (Ziyin, Xu and Chuang 2025, "
+                "section 3). A rescaling of units, such as (u, w) -> (2 w, u / 2), is no "
+                "reflection; the swap (u, w) -> (w, u) is"
+            )
+
+    @torch.no_grad()
+    def _trial(self, params: Parameters) -> _Trial:
+        """Apply the involution to the origin, and twice to a generic direction."""
+        # The direction is the same every time, and not random: `torch.func.vmap` forbids that.
+        zeros = {n: torch.zeros(p.shape, dtype=p.dtype, device=p.device) for n, p in params.items()}
+        probe = dict(zeros)
+        count = 1
+        for name, zero in zeros.items():
+            if zero.is_floating_point() and name not in self._buffers:
+                numbers = torch.arange(count, count + zero.numel(), dtype=torch.float64)
+                probe[name] = numbers.square().sin().reshape(zero.shape).to(zero)
+                count += zero.numel()
+        once = self._reflect(probe)
+        twice = self._reflect(once)
+        moves = {name: once[name] != p for name, p in probe.items()}
+        before = _norm({name: p * moves[name] for name, p in probe.items()})
+        after = _norm({name: once[name] * moved for name, moved in moves.items()})
+        # 1e-5 admits constants that were rounded to float32.
+        precision = max(
+            (torch.finfo(p.dtype).eps for p in probe.values() if p.is_floating_point()), default=0.0
+        )
+        return _Trial(
+            stretch=after / before if before else 1.0,
+            return_error=_norm({name: twice[name] - p for name, p in probe.items()})
+            / (before or 1),
+            origin_moves=_norm(self._reflect(zeros)),
+            tolerance=max(1e-5, 32 * precision),
+        )
+
     def _probe(
         self, shapes: Mapping[str, torch.Size], generator: torch.Generator
     ) -> dict[str, Tensor]:
@@ -246,21 +352,6 @@ class Reflection:
             else torch.randn(shape, generator=generator, dtype=torch.float64)
             for name, shape in shapes.items()
         }
-
-    def _check_involution(
-        self, shapes: Mapping[str, torch.Size], generator: torch.Generator
-    ) -> None:
-        """Raise ValueError if a random direction shows that the map is no reflection."""
-        probe = self._probe(shapes, generator)
-        once = self._reflect(probe)
-        twice = self._reflect(once)
-        length = _norm(probe)
-        if _norm({name: twice[name] - p for name, p in probe.items()}) > 1e-6 * length:
-            raise ValueError("involution is not its own inverse: applied twice it changes params")
-        if abs(_norm(once) - length) > 1e-6 * length:
-            raise ValueError(
-                "involution is not orthogonal (it changes the norm), so P is not symmetric"
-            )
 
     def _project_probe(
         self, shapes: Mapping[str, torch.Size], generator: torch.Generator

@@ -1,9 +1,10 @@
-"""Where the hidden units of a layer live: which slices of which tensors belong to one unit."""
+"""The slices of tensors that belong to the hidden units of a layer."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,33 +33,52 @@ _LayerWithUnits = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 @dataclass(frozen=True)
-class Slab:
-    """What a layer's units own of one tensor: `block` entries a unit along `axis`."""
+class Slice:
+    """The part of one tensor that a layer's units own: `block` entries per unit along `axis`."""
 
     axis: int
     block: int = 1
 
-    def entries(self, unit: int) -> range:
-        """Return the indices along the axis that belong to one unit."""
-        return range(unit * self.block, (unit + 1) * self.block)
+    def entries(self, units: Iterable[int], device: torch.device | None = None) -> Tensor:
+        """Return the indices along the axis that belong to some units, in the order given."""
+        owned = (range(unit * self.block, (unit + 1) * self.block) for unit in units)
+        indices = list(itertools.chain.from_iterable(owned))
+        return torch.tensor(indices, dtype=torch.int64, device=device)
+
+    def of(self, tensor: Tensor, units: Iterable[int]) -> Tensor:
+        """Return a copy of what some units own."""
+        return tensor.index_select(self.axis, self.entries(units, tensor.device))
+
+    def rows(self, tensor: Tensor, width: int) -> Tensor:
+        """Return what each of `width` units owns as one row: (units, scalars per unit)."""
+        return tensor.movedim(self.axis, 0).reshape(width, -1)
+
+    def from_rows(self, rows: Tensor, like: Tensor) -> Tensor:
+        """Return the tensor, of the shape of `like`, whose `rows` are given."""
+        return rows.reshape(like.movedim(self.axis, 0).shape).movedim(0, self.axis)
 
 
 @dataclass(frozen=True)
 class HiddenLayer:
     """The tensors that a layer's units own, by name.
 
-    `incoming`, `outgoing` and `norm` map names of tensors to slabs; `activations` are the modules
+    `incoming`, `outgoing` and `norm` map names of tensors to slices; `activations` are the modules
     between the layer and its norm or, where it has none, the outgoing layer; None where not known.
     """
 
     name: str
     width: int
-    incoming: dict[str, Slab]
-    outgoing: dict[str, Slab]
-    norm: dict[str, Slab]
+    incoming: dict[str, Slice]
+    outgoing: dict[str, Slice]
+    norm: dict[str, Slice]
     norm_module: nn.Module | None
     activations: tuple[nn.Module, ...] | None
     buffers: frozenset[str]
+
+    @property
+    def slices(self) -> dict[str, Slice]:
+        """All slices together, by the name of the tensor."""
+        return {**self.incoming, **self.norm, **self.outgoing}
 
     def check_unit(self, unit: int, argument: str) -> None:
         """Raise ValueError unless `unit` is one of the layer's units."""
@@ -72,7 +92,24 @@ class HiddenLayer:
 def hidden_layer(
     model: nn.Module, layer: str, outgoing: str | Sequence[str] | None, norm: str | None
 ) -> HiddenLayer:
-    """Find the tensors that belong to the units of a layer.
+    """Return the tensors that belong to the units of a layer.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A network; its structure is read, its values are not.
+    layer : str
+        Name of an ``nn.Linear`` or convolution without groups.
+    outgoing : str or sequence of str, optional
+        The layer (or layers) that read the units. None: inferred from a plain ``nn.Sequential``.
+    norm : str, optional
+        The BatchNorm or LayerNorm over the units. None: inferred likewise; no norm where `outgoing`
+        is given.
+
+    Returns
+    -------
+    HiddenLayer
+        Names of the tensors, with the slice of each that belongs to the units.
 
     Raises
     ------
@@ -93,8 +130,8 @@ def hidden_layer(
     return HiddenLayer(
         name=layer,
         width=width,
-        incoming={f"{layer}.{n}": Slab(0) for n, _ in module.named_parameters(recurse=False)},
-        outgoing={f"{target}.weight": _incoming_slab(model, target, width) for target in targets},
+        incoming={f"{layer}.{n}": Slice(0) for n, _ in module.named_parameters(recurse=False)},
+        outgoing={f"{target}.weight": _reading_slice(model, target, width) for target in targets},
         norm=norm_tensors,
         norm_module=norm_module,
         activations=activations,
@@ -103,7 +140,18 @@ def hidden_layer(
 
 
 def is_odd(activations: Sequence[nn.Module | Callable[[Tensor], Tensor]]) -> bool:
-    """Check on a grid of float64 values that the composed activations are an odd function."""
+    """Test on a grid of float64 values whether the composed activations are an odd function.
+
+    Parameters
+    ----------
+    activations : sequence of nn.Module or callable
+        Applied one after the other.
+
+    Returns
+    -------
+    bool
+        True where f(-x) = -f(x) on the grid, to 1e-12.
+    """
     grid = torch.linspace(-4, 4, 257, dtype=torch.float64)
     plus, minus = grid, -grid
     for activation in activations:
@@ -144,8 +192,8 @@ def _with_units(model: nn.Module, name: str, argument: str) -> _LayerWithUnits:
     return module
 
 
-def _incoming_slab(model: nn.Module, target: str, width: int) -> Slab:
-    """Return the slab of the next layer's weight that reads the units."""
+def _reading_slice(model: nn.Module, target: str, width: int) -> Slice:
+    """Return the slice of the next layer's weight that reads the units."""
     module = _with_units(model, target, "outgoing")
     inputs = module.weight.shape[1]
     if inputs % width:
@@ -153,24 +201,24 @@ def _incoming_slab(model: nn.Module, target: str, width: int) -> Slab:
             f"outgoing={target!r} reads {inputs} inputs, which is no multiple of the layer's "
             f"{width} units; name the layer that reads these units"
         )
-    return Slab(1, inputs // width)
+    return Slice(1, inputs // width)
 
 
-def _norm_tensors(norm: str, module: nn.Module | None, width: int) -> dict[str, Slab]:
+def _norm_tensors(norm: str, module: nn.Module | None, width: int) -> dict[str, Slice]:
     if not isinstance(module, _NORMS):
         raise ValueError(
             f"norm={norm!r} is a {type(module).__name__}; only BatchNorm and LayerNorm treat all "
             "units alike"
         )
     tensors = [*module.named_parameters(), *module.named_buffers()]
-    slabs = {f"{norm}.{name}": Slab(0) for name, tensor in tensors if tensor.ndim == 1}
+    slices = {f"{norm}.{name}": Slice(0) for name, tensor in tensors if tensor.ndim == 1}
     for name, tensor in tensors:
         if tensor.ndim > 0 and tensor.shape != (width,):
             raise ValueError(
                 f"norm={norm!r} normalises shape {tuple(tensor.shape)} ({name}), but the layer has "
                 f"{width} units; name the norm that follows the layer"
             )
-    return slabs
+    return slices
 
 
 def _follow(model: nn.Module, layer: str) -> tuple[str | None, tuple[nn.Module, ...], str]:
@@ -215,7 +263,7 @@ def _chain(model: nn.Module, layer: str) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _is_plain_sequential(module: nn.Module) -> bool:
-    """Tell whether a module runs its children in order: a Sequential that keeps its forward."""
+    """Test whether a module runs its children in order: a Sequential that keeps its forward."""
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 

@@ -32,7 +32,7 @@ def mlp(
     widths : sequence of int
         Numbers of inputs, hidden units (none or more layers) and outputs.
     activation : str or callable, default "tanh"
-        A name in `ACTIVATIONS`, or what makes a module when called without arguments, such as the
+        A name in `ACTIVATIONS`, or a function of no arguments that makes a module, such as the
         class ``nn.ELU``. It stands between the layers, not after the last.
     bias : bool, default True
         Whether every layer has a bias.
@@ -164,7 +164,23 @@ def conv_net(
 def activation_factory(
     activation: str | Callable[[], nn.Module],
 ) -> Callable[[], nn.Module] | None:
-    """Return what makes the activation, None for "linear"; ValueError if it is not known."""
+    """Return the function that makes an activation.
+
+    Parameters
+    ----------
+    activation : str or callable
+        A name in `ACTIVATIONS`, or the function itself.
+
+    Returns
+    -------
+    callable or None
+        Makes a module without arguments; None for "linear".
+
+    Raises
+    ------
+    ValueError
+        If the name is not known, or `activation` is a module rather than a class.
+    """
     if not isinstance(activation, str):
         if isinstance(activation, nn.Module) or not callable(activation):
             raise ValueError(

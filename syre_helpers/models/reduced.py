@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..symmetry.layers import HiddenLayer, Slab, hidden_layer
-from .starts import Units, check_groups, check_zero_stays_zero, entries, unit_tensors
+from ..symmetry.slices import HiddenLayer, Slice, hidden_layer
+from .symmetric_starts import Units, check_groups, check_zero_stays_zero, unit_tensors
 
 FORMS = ("rescaled", "tied")
 # The attributes in which a module repeats the number of units that it makes, or reads.
@@ -72,11 +72,8 @@ def without_units(model: nn.Module, layer: str, units: Units) -> nn.Module:
     hidden = hidden_layer(model, layer, None, None)
     (numbers,) = check_groups(hidden, [units], argument="units")
     check_zero_stays_zero(model, hidden)
-    for name, (tensor, slab) in unit_tensors(model, hidden).items():
-        if (
-            name not in hidden.buffers
-            and tensor.index_select(slab.axis, entries(slab, numbers)).any()
-        ):
+    for name, (tensor, part) in unit_tensors(model, hidden).items():
+        if name not in hidden.buffers and part.of(tensor, numbers).any():
             raise ValueError(
                 f"units={numbers} are not all dead: {name} is not 0 there, so the smaller network "
                 "would differ; call kill_units first"
@@ -136,11 +133,10 @@ def merge_units(
         raise ValueError(f"form={form!r} is not known; use one of {', '.join(FORMS)}")
     hidden = hidden_layer(model, layer, None, None)
     lists = check_groups(hidden, groups)
-    for name, (tensor, slab) in unit_tensors(model, hidden).items():
+    for name, (tensor, part) in unit_tensors(model, hidden).items():
         for first, *others in lists:
-            source = tensor.index_select(slab.axis, entries(slab, [first]))
             for other in others:
-                if not torch.equal(source, tensor.index_select(slab.axis, entries(slab, [other]))):
+                if not torch.equal(part.of(tensor, [first]), part.of(tensor, [other])):
                     raise ValueError(
                         f"groups: units {first} and {other} differ in {name}, so the smaller "
                         "network would differ; call tie_units first"
@@ -150,22 +146,22 @@ def merge_units(
     sizes = {group[0]: len(group) for group in lists}
     multiplicity = torch.tensor([sizes.get(unit, 1) for unit in kept])
     small = _select(model, hidden, kept)
-    for name, slab in {**hidden.incoming, **hidden.norm, **hidden.outgoing}.items():
+    for name, part in hidden.slices.items():
         if name not in hidden.buffers:
-            _stand_for(small, name, slab, multiplicity, form, outgoing=name in hidden.outgoing)
+            _stand_for(small, name, part, multiplicity, form, outgoing=name in hidden.outgoing)
     return small
 
 
 def _stand_for(
-    small: nn.Module, name: str, slab: Slab, multiplicity: Tensor, form: str, *, outgoing: bool
+    small: nn.Module, name: str, part: Slice, multiplicity: Tensor, form: str, *, outgoing: bool
 ) -> None:
     """Make each kept unit's part of one tensor stand for all of its copies."""
     owner, _, attribute = name.rpartition(".")
     module = small.get_submodule(owner)
     tensor = getattr(module, attribute)
     shape = [1] * tensor.ndim
-    shape[slab.axis] = -1
-    k = multiplicity.repeat_interleave(slab.block).view(shape).to(tensor)
+    shape[part.axis] = -1
+    k = multiplicity.repeat_interleave(part.block).view(shape).to(tensor)
     if form == "rescaled":
         scale = _Scale(k.sqrt() if outgoing else k.rsqrt(), None)
     else:
@@ -209,16 +205,14 @@ def _select(model: nn.Module, hidden: HiddenLayer, kept: list[int]) -> nn.Module
             "units; the smaller network is not exact there"
         )
     small = copy.deepcopy(model)
-    for name, (tensor, slab) in unit_tensors(model, hidden).items():
+    for name, (tensor, part) in unit_tensors(model, hidden).items():
         owner, _, attribute = name.rpartition(".")
         module = small.get_submodule(owner)
-        part = tensor.detach().index_select(slab.axis, entries(slab, kept))
+        chosen = part.of(tensor.detach(), kept)
         if isinstance(tensor, nn.Parameter):
-            setattr(module, attribute, nn.Parameter(part, requires_grad=tensor.requires_grad))
-        else:
-            setattr(module, attribute, part)
-        sizes = _SIZES_IN if name in hidden.outgoing else _SIZES_OUT
-        for size in sizes:
+            chosen = nn.Parameter(chosen, requires_grad=tensor.requires_grad)
+        setattr(module, attribute, chosen)
+        for size in _SIZES_IN if name in hidden.outgoing else _SIZES_OUT:
             if hasattr(module, size):
-                setattr(module, size, part.shape[slab.axis])
+                setattr(module, size, chosen.shape[part.axis])
     return small

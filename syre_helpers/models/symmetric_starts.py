@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 
-from ..symmetry.layers import HiddenLayer, Slab, hidden_layer
+from ..symmetry.slices import HiddenLayer, Slice, hidden_layer
 
 # f(0) is not 0: the weights that leave a unit of zeros still get a gradient, so it is not dead.
 _NONZERO_AT_ZERO = (nn.Sigmoid, nn.Hardsigmoid, nn.Softplus, nn.LogSigmoid)
@@ -50,10 +50,10 @@ def tie_units(model: nn.Module, layer: str, groups: Iterable[Units]) -> None:
     tensors = unit_tensors(model, hidden)
     with torch.no_grad():
         for first, *others in check_groups(hidden, groups):
-            for tensor, slab in tensors.values():
-                source = tensor.index_select(slab.axis, entries(slab, [first]))
+            for tensor, part in tensors.values():
+                source = part.of(tensor, [first])
                 for other in others:
-                    tensor.index_copy_(slab.axis, entries(slab, [other]), source)
+                    tensor.index_copy_(part.axis, part.entries([other], tensor.device), source)
 
 
 def kill_units(model: nn.Module, layer: str, units: Units) -> None:
@@ -88,32 +88,64 @@ def kill_units(model: nn.Module, layer: str, units: Units) -> None:
     (numbers,) = check_groups(hidden, [units], argument="units")
     check_zero_stays_zero(model, hidden)
     with torch.no_grad():
-        for tensor, slab in unit_tensors(model, hidden).values():
+        for tensor, part in unit_tensors(model, hidden).values():
             if tensor.is_floating_point():
-                tensor.index_fill_(slab.axis, entries(slab, numbers), 0.0)
+                tensor.index_fill_(part.axis, part.entries(numbers, tensor.device), 0.0)
 
 
-def unit_tensors(model: nn.Module, hidden: HiddenLayer) -> dict[str, tuple[torch.Tensor, Slab]]:
-    """Return every tensor of which the units own a part, parameters and buffers, with that part."""
+def unit_tensors(model: nn.Module, hidden: HiddenLayer) -> dict[str, tuple[torch.Tensor, Slice]]:
+    """Return the tensors of which the units own a part, parameters and buffers, with that part.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The network.
+    hidden : HiddenLayer
+        One of its layers.
+
+    Returns
+    -------
+    dict
+        Name -> the tensor itself and the slice.
+
+    Raises
+    ------
+    ValueError
+        If a tensor is under a parametrization.
+    """
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    slabs = {**hidden.incoming, **hidden.norm, **hidden.outgoing}
-    if not hidden.incoming or not slabs.keys() <= tensors.keys():
+    if not hidden.incoming or not hidden.slices.keys() <= tensors.keys():
         raise ValueError(
             f"layer={hidden.name!r} or the layer that reads it is under a parametrization, as "
             "after merge_units or Syre.parametrize; change the units before that"
         )
-    return {name: (tensors[name], slab) for name, slab in slabs.items() if tensors[name].ndim > 0}
-
-
-def entries(slab: Slab, units: Sequence[int]) -> torch.Tensor:
-    """Return the indices, along the slab's axis, of the units' entries."""
-    return torch.tensor([entry for unit in units for entry in slab.entries(unit)])
+    return {name: (tensors[name], part) for name, part in hidden.slices.items()}
 
 
 def check_groups(
     hidden: HiddenLayer, groups: Iterable[Units], argument: str = "groups"
 ) -> list[list[int]]:
-    """Return the groups as lists; ValueError if one is empty, or a unit is wrong or named twice."""
+    """Return the groups as lists.
+
+    Parameters
+    ----------
+    hidden : HiddenLayer
+        The layer that has the units.
+    groups : iterable of iterables of int
+        Numbers of units.
+    argument : str
+        Name for messages. Default "groups".
+
+    Returns
+    -------
+    list of list of int
+        The same numbers.
+
+    Raises
+    ------
+    ValueError
+        If there is no group, one is empty, or a unit is out of range or named twice.
+    """
     lists = [[int(unit) for unit in group] for group in groups]
     if not lists or not all(lists):
         raise ValueError(f"{argument} is empty or has an empty group; name at least one unit")
