@@ -15,7 +15,7 @@ from torch import nn
 
 from ..removal import Arm
 from ..training import fit
-from ..training.options import made_with_seed
+from ..training.options import columns_of, made_with_seed
 from ..training.processes import launched
 from ._common import file_in
 
@@ -62,13 +62,16 @@ def fit_each(
     settings["accelerator"] = launched()
     for seed in seeds:
         own = data(seed)
-        for arm in arms:
+        for arm, columns in zip(arms, columns_of(arms), strict=True):
             model = made_with_seed(make_model, seed)
             file = file_in(checkpoints, _file_name(arm, seed))
             # What a model draws in training (dropout) must not depend on the runs before it.
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
-                tables.append(fit(model, own, arm, seed=seed, checkpoint=file, **settings))
+                table = fit(model, own, arm, seed=seed, checkpoint=file, **settings)
+            # Each table has the columns of all arms, in one order.
+            measured = table.drop(columns=list(columns), errors="ignore")
+            tables.append(pd.DataFrame([columns] * len(table)).join(measured))
             models[arm, seed] = model
     return pd.concat(tables, ignore_index=True), models
 

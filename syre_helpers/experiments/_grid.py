@@ -66,7 +66,7 @@ def grid(
     -------
     pandas.DataFrame
         The cells' tables one under the other, in the order of `configs`. Settings that differ,
-        other than the seeds, come first, one column each.
+        other than the seeds, come first, one column per setting.
 
     Raises
     ------
@@ -215,7 +215,9 @@ def collect(configs: Sequence[Any], cells: Sequence[Cell]) -> pd.DataFrame:
         table = cell.table
         for k, name in enumerate(differ):
             value = getattr(config, name)
-            table.insert(k, name, str(value) if isinstance(value, tuple) else value)
+            value = str(value) if isinstance(value, tuple) else value
+            # A setting of the arms, such as the decay, is a column already; vanilla has none.
+            table.insert(k, name, table.pop(name).fillna(value) if name in table else value)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 

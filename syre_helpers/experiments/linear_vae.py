@@ -286,7 +286,7 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     exact = train(LinearVAE, (x, x), compared, "exact.pt")
     noisy = [replace(arm, variant="sampled") for arm in compared[:2]]
     sampled = train(SampledLinearVAE, with_noise, noisy, "sampled.pt")
-    return pd.concat([exact, sampled], ignore_index=True)
+    return pd.concat([exact.assign(variant=""), sampled], ignore_index=True)
 
 
 CLAIMS = (

@@ -176,7 +176,7 @@ def train(config: Config, checkpoints: Path | None = None) -> tuple[pd.DataFrame
     compared = list(dict.fromkeys(arm for arm, _ in trained))
     rows = [
         columns
-        | {"weight_decay": columns["weight_decay"] or 0.0, "seed": seed, "step": config.steps}
+        | {"weight_decay": getattr(arm, "weight_decay", 0.0), "seed": seed, "step": config.steps}
         | _measured(config, data, trained[arm, seed])
         for arm, columns in zip(compared, columns_of(compared), strict=True)
         for seed in seeds_of(config.seeds)

@@ -9,6 +9,7 @@ from .attachment import Attachment
 from .centre import PullAttachment, around, attach_pull
 from .names import canonical_name, effective_parameters
 from .pull import Pull, stack_pulls, write_pull
+from .redo import redo
 from .syre import Syre
 from .warning import SyreWarning
 
@@ -25,6 +26,7 @@ __all__ = [
     "canonical_name",
     "effective_parameters",
     "noise",
+    "redo",
     "stack_pulls",
     "write_pull",
 ]
