@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..removal import Arm
+
 Verdict = Literal["reproduced", "partly", "not"]
 Rows = Callable[["pd.DataFrame"], "pd.DataFrame"]
 Measured = Callable[["pd.DataFrame"], "pd.Series"]
@@ -146,6 +148,39 @@ def of(**settings: object) -> Rows:
         return left.set_index("seed").sort_index()
 
     return rows
+
+
+def rows_of(table: pd.DataFrame, arm: Arm) -> pd.DataFrame:
+    """Return the rows of one arm in a table, found by its settings and not by its label.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `fit_many` returns it.
+    arm : Arm
+        One of the arms that were trained.
+
+    Returns
+    -------
+    pandas.DataFrame
+        All its rows: seeds and steps.
+
+    Raises
+    ------
+    ValueError
+        If the table has no such arm.
+    """
+    kept = table[table.arm == arm.label]
+    for name, wanted in arm.settings().items():
+        if wanted in (None, "") or name not in table:
+            continue
+        same = kept[name] == wanted
+        if isinstance(wanted, float):  # a file holds nine digits
+            same |= (kept[name] - wanted).abs() <= 1e-6 * abs(wanted)
+        kept = kept[same]
+    if kept.empty:
+        raise ValueError(f"the table has no rows of {arm}; it has {list(table.arm.unique())}")
+    return kept
 
 
 def value(rows: Rows, column: str) -> Measured:
