@@ -34,6 +34,7 @@ _HOME = {
     "stable_rank": "measures",
     "fit": "training",
     "fit_many": "training",
+    "train_many": "training",
     "pick_device": "training",
     "seed_everything": "training",
 }
@@ -85,7 +86,7 @@ if TYPE_CHECKING:
         sign_reflection,
         swap_reflection,
     )
-    from .training import fit, fit_many, pick_device, seed_everything
+    from .training import fit, fit_many, pick_device, seed_everything, train_many
 
 __all__ = [
     "Arm",
@@ -123,6 +124,7 @@ __all__ = [
     "stable_rank",
     "swap_reflection",
     "symmetry",
+    "train_many",
     "training",
 ]
 

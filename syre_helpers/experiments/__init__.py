@@ -2,11 +2,13 @@
 
 ``quick`` presets use generated or bundled data and finish within a minute on two cores; ``paper``
 presets have the size of the paper's experiment, as far as it is known. ``run(config, checkpoints)``
-goes on from the folder of checkpoints where it was interrupted. Floor 4 of the package.
+returns a tidy table, and goes on from the folder of checkpoints where it was interrupted. Floor 4
+of the package.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
 from types import ModuleType
@@ -85,7 +87,7 @@ def run(name: str, preset: str = "quick", **changes: Any) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Tidy: one row an arm, seed and measured step.
+        Tidy: one row per arm, seed and measured step.
 
     Raises
     ------
@@ -124,5 +126,4 @@ def configure(module: ModuleType, preset: str, **changes: Any) -> Any:
     unknown = sorted(set(changes) - set(fields))
     if unknown:
         raise ValueError(f"{unknown[0]!r} is no setting; there are {', '.join(fields)}")
-    settings = {field: getattr(module.PRESETS[preset], field) for field in fields}
-    return module.Config(**(settings | changes))
+    return dataclasses.replace(module.PRESETS[preset], **changes)

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..removal import Arm
+
 Verdict = Literal["reproduced", "partly", "not"]
+Rows = Callable[["pd.DataFrame"], "pd.DataFrame"]
+Measured = Callable[["pd.DataFrame"], "pd.Series"]
+
+NO_CONTROL = "no such control"
+"""What stands in place of the paper's number where the paper has none."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +27,9 @@ class Claim:
     ----------
     text : str
         The claim in plain words.
-    paper : str
-        The paper's number or words; "no such control" where it has none.
     measure : callable
-        Takes the rows of the last step, with the index (arm, seed), and returns one number a seed.
+        Takes the rows of the last step, and returns one number per seed: see `value`, `ratio` and
+        `difference`.
     unit : str
         What the number is.
     holds : callable
@@ -31,20 +37,33 @@ class Claim:
         where they do not.
     comment : str
         One honest sentence.
+    paper : str
+        The paper's number or words. Default: those for a control that the paper does not have.
     presets : tuple of str, optional
         The presets that the claim is about. Default: all whose names do not begin with "quick-".
     """
 
     text: str
-    paper: str
-    measure: Callable[[pd.DataFrame], pd.Series]
+    measure: Measured
     unit: str
     holds: Callable[[pd.Series], bool | None]
     comment: str
+    paper: str = NO_CONTROL
     presets: tuple[str, ...] | None = None
 
     def is_about(self, preset: str) -> bool:
-        """Return whether the claim says something about runs of a preset."""
+        """Test whether the claim says something about runs of a preset.
+
+        Parameters
+        ----------
+        preset : str
+            A key of the experiment's ``PRESETS``.
+
+        Returns
+        -------
+        bool
+            True where it does.
+        """
         if self.presets is None:
             return not preset.startswith("quick-")
         return preset in self.presets
@@ -52,18 +71,167 @@ class Claim:
     def values(self, table: pd.DataFrame) -> pd.Series:
         """Return the claim's number for each seed of a run's table.
 
+        Parameters
+        ----------
+        table : pandas.DataFrame
+            As the experiment's ``run`` returns it, or as it was recorded.
+
+        Returns
+        -------
+        pandas.Series
+            Indexed by seed.
+
         Raises
         ------
         ValueError
             If a number is missing or not finite: such a run shows nothing.
         """
-        last = table[table.step == table.step.max()].set_index(["arm", "seed"]).sort_index()
-        values = self.measure(last).astype(float)
+        values = self.measure(table[table.step == table.step.max()]).astype(float)
         if values.empty or not values.map(lambda v: abs(v) < float("inf")).all():
             raise ValueError(f"the claim {self.text!r} measures {values.tolist()}")
         return values
 
     def verdict(self, values: pd.Series) -> Verdict:
-        """Return what the numbers say."""
+        """Return the word for what the numbers say of the claim.
+
+        Parameters
+        ----------
+        values : pandas.Series
+            From `values`.
+
+        Returns
+        -------
+        {"reproduced", "partly", "not"}
+            As the claim's rule has it.
+        """
         held = self.holds(values)
         return "partly" if held is None else "reproduced" if held else "not"
+
+
+def of(**settings: object) -> Rows:
+    """Return a selector of one arm's rows by the columns that hold its settings.
+
+    Parameters
+    ----------
+    **settings : object
+        Columns and the value that each must have. A function, such as ``max``, is called with the
+        values of those rows that are left by then, and returns the one to take.
+
+    Returns
+    -------
+    callable
+        Takes a table with one row per arm and seed, and returns the arm's rows, indexed by seed.
+        It raises ValueError where no row fits, or the rows of more than one arm.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"method": "syre", "sigma_ratio": [0.1, 1.0], "seed": 0, "x": [3, 4]})
+    >>> of(method="syre", sigma_ratio=max)(table).x.tolist()
+    [4]
+    """
+
+    def rows(table: pd.DataFrame) -> pd.DataFrame:
+        left = table
+        for name, wanted in settings.items():
+            column = left[name]
+            if callable(wanted):
+                left = left[column == wanted(column.dropna())]
+            else:
+                # An empty word reads back from a file as a missing one.
+                left = left[(column.fillna("") if isinstance(wanted, str) else column) == wanted]
+        if left.empty or left.seed.duplicated().any():
+            raise ValueError(
+                f"{settings} must fit one arm, and fits {list(dict.fromkeys(left.arm))} of "
+                f"{list(dict.fromkeys(table.arm))}"
+            )
+        return left.set_index("seed").sort_index()
+
+    return rows
+
+
+def rows_of(table: pd.DataFrame, arm: Arm) -> pd.DataFrame:
+    """Return the rows of one arm in a table, found by its settings and not by its label.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `fit_many` returns it.
+    arm : Arm
+        One of the arms that were trained.
+
+    Returns
+    -------
+    pandas.DataFrame
+        All its rows: seeds and steps.
+
+    Raises
+    ------
+    ValueError
+        If the table has no such arm.
+    """
+    kept = table[table.arm == arm.label]
+    for name, wanted in arm.settings().items():
+        if wanted in (None, "") or name not in table:
+            continue
+        same = kept[name] == wanted
+        if isinstance(wanted, float):  # a file holds nine digits
+            same |= (kept[name] - wanted).abs() <= 1e-6 * abs(wanted)
+        kept = kept[same]
+    if kept.empty:
+        raise ValueError(f"the table has no rows of {arm}; it has {list(table.arm.unique())}")
+    return kept
+
+
+def value(rows: Rows, column: str) -> Measured:
+    """Return the measure of a claim about one arm.
+
+    Parameters
+    ----------
+    rows : callable
+        The arm, from `of`.
+    column : str
+        What is measured.
+
+    Returns
+    -------
+    callable
+        The argument ``measure`` of `Claim`.
+    """
+    return lambda last: rows(last)[column]
+
+
+def ratio(rows: Rows, other: Rows, column: str) -> Measured:
+    """Return the measure of a claim about one arm over another, seed by seed.
+
+    Parameters
+    ----------
+    rows, other : callable
+        The arms, from `of`.
+    column : str
+        What is measured.
+
+    Returns
+    -------
+    callable
+        The argument ``measure`` of `Claim`.
+    """
+    return lambda last: rows(last)[column] / other(last)[column]
+
+
+def difference(rows: Rows, other: Rows, column: str) -> Measured:
+    """Return the measure of a claim about one arm minus another, seed by seed.
+
+    Parameters
+    ----------
+    rows, other : callable
+        The arms, from `of`.
+    column : str
+        What is measured.
+
+    Returns
+    -------
+    callable
+        The argument ``measure`` of `Claim`.
+    """
+    return lambda last: rows(last)[column] - other(last)[column]

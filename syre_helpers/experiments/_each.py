@@ -5,6 +5,7 @@ Under ``accelerate launch`` all processes train each of them together.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,9 @@ from torch import nn
 
 from ..removal import Arm
 from ..training import fit
-from ..training.options import made_with_seed
+from ..training.options import columns_of, made_with_seed
 from ..training.processes import launched
+from ._common import file_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,48 +25,58 @@ if TYPE_CHECKING:
 
 def fit_each(
     make_model: Callable[[], nn.Module],
-    data: Any,
+    data: Callable[[int], Any],
     arms: Sequence[Arm],
     seeds: Sequence[int],
     *,
     checkpoints: Path | None = None,
     **settings: Any,
-) -> tuple[pd.DataFrame, dict[tuple[str, int], nn.Module]]:
-    """Train arms x seeds models one by one with `fit`.
+) -> tuple[pd.DataFrame, dict[tuple[Arm, int], nn.Module]]:
+    """Return the table and the models of arms x seeds, trained one by one with `fit`.
 
     Parameters
     ----------
     make_model : callable
         Returns a new model; called under the run's seed, so arms of a seed start alike.
-    data
-        As in `fit`.
+    data : callable
+        ``data(seed)`` returns the data of a run, as `fit` takes them.
     arms : sequence of Arm
         What to compare.
     seeds : sequence of int
         A seed sets initial values, batches and ``theta_0``.
     checkpoints : Path, optional
-        A folder with one file an arm and seed; runs that are there are not run again.
+        A folder with one file per arm and seed; runs that are there are not run again.
     **settings
         Other arguments of `fit`.
 
     Returns
     -------
     pandas.DataFrame
-        The tables of all runs, in the form of that of `fit_many`.
+        The tables of all runs, in the form of that of `fit_many`, seed by seed.
     dict
-        The trained models by (arm's name, seed).
+        The trained models by (arm, seed).
     """
     import pandas as pd
 
     tables, models = [], {}
     settings["accelerator"] = launched()
-    for arm in arms:
-        for seed in seeds:
+    for seed in seeds:
+        own = data(seed)
+        for arm, columns in zip(arms, columns_of(arms), strict=True):
             model = made_with_seed(make_model, seed)
-            file = None if checkpoints is None else checkpoints / f"{arm.name}, seed {seed}.pt"
+            file = file_in(checkpoints, _file_name(arm, seed))
             # What a model draws in training (dropout) must not depend on the runs before it.
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
-                tables.append(fit(model, data, arm, seed=seed, checkpoint=file, **settings))
-            models[arm.name, seed] = model
+                table = fit(model, own, arm, seed=seed, checkpoint=file, **settings)
+            # Each table has the columns of all arms, in one order.
+            measured = table.drop(columns=list(columns), errors="ignore")
+            tables.append(pd.DataFrame([columns] * len(table)).join(measured))
+            models[arm, seed] = model
     return pd.concat(tables, ignore_index=True), models
+
+
+def _file_name(arm: Arm, seed: int) -> str:
+    """Return a name that no other arm has, also where labels are alike."""
+    digest = hashlib.sha256(repr(sorted(arm.settings().items())).encode()).hexdigest()
+    return f"{arm.label}, {digest[:8]}, seed {seed}.pt"

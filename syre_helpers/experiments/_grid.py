@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._checks import positive_int
-from ..training.options import listening
-from ._seeds import seeds_of
-from .record import peak_memory_mb, write_whole
+from .._provenance import peak_memory_mb, write_whole
+from ..training.callbacks import listening
+from ._common import seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +66,7 @@ def grid(
     -------
     pandas.DataFrame
         The cells' tables one under the other, in the order of `configs`. Settings that differ,
-        other than the seeds, come first, one column each.
+        other than the seeds, come first, one column per setting.
 
     Raises
     ------
@@ -215,7 +215,9 @@ def collect(configs: Sequence[Any], cells: Sequence[Cell]) -> pd.DataFrame:
         table = cell.table
         for k, name in enumerate(differ):
             value = getattr(config, name)
-            table.insert(k, name, str(value) if isinstance(value, tuple) else value)
+            value = str(value) if isinstance(value, tuple) else value
+            # A setting of the arms, such as the decay, is a column already; vanilla has none.
+            table.insert(k, name, table.pop(name).fillna(value) if name in table else value)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
@@ -255,7 +257,7 @@ def _run_cell(run: Run, config: Any, file: Path, threads: int, driver: int) -> N
     """Run one cell and write its file; the folder of the same name holds what it may go on from."""
     checkpoints = file.with_suffix("")
     # Bars of several processes would overwrite one another.
-    quiet = nullcontext() if os.getpid() == driver else listening(lambda done, total: None)
+    quiet = nullcontext() if os.getpid() == driver else listening()
     with _ONE_AT_A_TIME, quiet, _threads(threads):
         if file.exists():
             return

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..measures import numerical_rank
-from ..removal import Arm, Pull
+from ..removal import Pull, arms
 
 Params = Mapping[str, Tensor]
 BETA = "beta"
 
 
-def with_beta(
-    arm: Arm, beta: float, only: Callable[[str], bool] = lambda name: True, *, named: bool = False
-) -> Arm:
-    """Return an arm that holds the parameter "beta" fixed, and touches some parameters only.
+@dataclass(frozen=True)
+class WithBeta(arms.Wrapped):
+    """An arm that holds the parameter "beta" fixed, and touches some parameters only.
 
     The weight of the KL divergence is a parameter of the model that is never trained, so that arms
     with different weights train as one program.
@@ -26,49 +25,41 @@ def with_beta(
     Parameters
     ----------
     arm : Arm
-        Any arm.
+        How to train.
     beta : float
         Weight of the KL divergence.
     only : callable
-        ``only(name)`` says whether the arm may pull, freeze or rewrite a parameter. The others are
-        trained as by vanilla. Default: all.
-    named : bool
-        Whether the name of the arm tells beta. Default False.
+        ``only(name)`` is True where the arm may pull, freeze or rewrite a parameter. The others
+        are trained as by vanilla. Default: all.
     """
 
-    def kept(before: Params, after: Params) -> dict[str, Tensor]:
-        return {
-            n: torch.full_like(p, beta) if n == BETA else after[n] if only(n) else p
-            for n, p in before.items()
-        }
+    beta: float
+    only: Callable[[str], bool] = lambda name: True
 
-    def start(params: Params, seed: int) -> Params:
-        return kept(params, params if arm.start is None else arm.start(params, seed))
-
-    def finish(params: Params, seed: int) -> Params:
-        return kept(params, params if arm.finish is None else arm.finish(params, seed))
-
-    def event(params: Params, seed: int, step: int) -> Params:
-        return kept(params, params if arm.event is None else arm.event(params, seed, step))
-
-    def pull(params: Params, seed: int, step: int) -> Pull:
-        whole = arm.pull(params, seed, step)
+    def pull(self, params: Params, seed: int, step: int = 0) -> Pull:
+        whole = self.arm.pull(params, seed, step)
         # D = 1 + xi = 0 where the arm must not pull.
         xi = {
-            n: whole.xi.get(n, torch.zeros_like(p)) if only(n) else torch.full_like(p, -1)
+            n: whole.xi.get(n, torch.zeros_like(p)) if self.only(n) else torch.full_like(p, -1)
             for n, p in params.items()
         }
-        mask = {n: m for n, m in whole.mask.items() if only(n)}
+        mask = {n: m for n, m in whole.mask.items() if self.only(n)}
         return replace(whole, xi=xi, mask=mask | {BETA: torch.zeros_like(params[BETA])})
 
-    return replace(
-        arm,
-        name=f"{arm.name}, beta {beta:g}" if named else arm.name,
-        pull=pull,
-        start=start,
-        event=event if arm.event is not None else None,
-        finish=finish,
-    )
+    def start(self, params: Params, seed: int) -> Params:
+        return self._restricted(params, self.arm.start(params, seed))
+
+    def event(self, params: Params, seed: int, step: int) -> Params:
+        return self._restricted(params, self.arm.event(params, seed, step))
+
+    def finish(self, params: Params, seed: int) -> Params:
+        return self._restricted(params, self.arm.finish(params, seed))
+
+    def _restricted(self, before: Params, after: Params) -> Params:
+        return {
+            n: torch.full_like(p, self.beta) if n == BETA else after[n] if self.only(n) else p
+            for n, p in before.items()
+        }
 
 
 def divergence(means: Tensor, log_variances: Tensor) -> Tensor:
@@ -83,5 +74,22 @@ def rank_of_means(means: Tensor) -> Tensor:
 
 
 def centred(means: Tensor) -> Tensor:
-    """Return the posterior means less their mean over the samples."""
+    """Return the posterior means minus their mean over the samples."""
     return means - means.mean(-2, keepdim=True)
+
+
+def unit_pixels(*images: Tensor) -> list[Tensor]:
+    """Return sets of images whose pixels go from 0 to 1 in the first of them.
+
+    Parameters
+    ----------
+    *images : Tensor
+        The training images, then others.
+
+    Returns
+    -------
+    list of Tensor
+        Of the same shapes.
+    """
+    low, high = images[0].min(), images[0].max()
+    return [(x - low) / (high - low) for x in images]

@@ -17,71 +17,60 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .. import data as datasets
+from .._random import generator
 from ..measures import active_latents, effective_rank
 from ..models import mlp
 from ..removal import Arm, arms
 from ..training import fit_many
 from ..training.batches import BatchOrder
-from ._claims import Claim
-from ._seeds import Seeds, seeds_of
-from ._vae import centred, divergence, rank_of_means, with_beta
+from ..training.options import Measure
+from ._claims import Claim, Rows, of, ratio, value
+from ._common import (
+    Batch,
+    Decayed,
+    file_in,
+    load_images,
+    optimizer,
+    seeds_of,
+    standard_arms,
+)
+from ._vae import WithBeta, centred, divergence, rank_of_means, unit_pixels
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Pixels = Literal["standardised", "unit"]
 
+@dataclass(frozen=True, kw_only=True)
+class Config(Decayed):
+    """Settings of the experiment; those that others have too are in `Decayed`.
 
-@dataclass(frozen=True)
-class Config:
-    """Settings of the experiment.
-
-    Parameters
-    ----------
-    data : {"digits", "mnist", "fashion_mnist"}
-        Images.
-    n_train, n_eval : int
-        At most so many images to train on, and of the test images to measure on. Defaults 60,000
-        and 1000.
-    pixels : {"standardised", "unit"}
-        Pixels as the data set gives them, or from 0 to 1. It sets the scale of beta. Default
-        "standardised".
-    hidden, latents : int
-        Units of the one hidden layer of encoder and decoder, and latents. Defaults 16 and 8.
-    betas : tuple of float
-        Weights of the KL divergence, each with all arms. Default 1, 4, 10.
-    weight_decay : float
-        PyTorch's, coupled, on the encoder; gamma is half of it. Default 0.01.
-    sigma_ratios, fix_shares : tuple of float
-        Strengths of syre, and shares of W-fix, to compare.
-    lr, batch_size, steps
-        Of Adam. Defaults 0.01, 32 and 300.
-    seeds : int or tuple of int
-        Number of seeds, counted from 0, or the seeds themselves. Default 8.
-    stacked : int
-        So many seeds train as one program, which is faster, takes more memory, and gives them the
-        same batches and noise. Default 8.
-    device : str
-        Default "cpu".
+    Training is by Adam. The decay acts on the encoder.
     """
 
     data: Literal["digits", "mnist", "fashion_mnist"] = "digits"
+    """Images."""
     n_train: int = 60_000
+    """Largest number of images to train on."""
     n_eval: int = 1000
-    pixels: Pixels = "standardised"
+    """Largest number of test images to measure on."""
+    pixels: Literal["standardised", "unit"] = "standardised"
+    """Pixels as the data set gives them, or from 0 to 1. It sets the scale of beta."""
     hidden: int = 16
+    """Units of the one hidden layer of encoder and decoder."""
     latents: int = 8
+    """Number of latents."""
     betas: tuple[float, ...] = (1.0, 4.0, 10.0)
+    """Weights of the KL divergence, each with all arms."""
+    batch_size: int = 32
+    """Samples per batch."""
+    steps: int = 300
+    """Training steps."""
+    stacked: int = 8
+    """Number of seeds that train as one program, which is faster, takes more memory, and gives them
+    the same batches and noise."""
     weight_decay: float = 1e-2
     sigma_ratios: tuple[float, ...] = (0.01, 1.0)
-    fix_shares: tuple[float, ...] = (0.1,)
     lr: float = 0.01
-    batch_size: int = 32
-    steps: int = 300
-    seeds: Seeds = 8
-    stacked: int = 8
-    device: str = "cpu"
 
 
 # The paper says: Fashion-MNIST, beta from 1 to 10, syre on the encoder. It leaves open, as far as
@@ -149,30 +138,22 @@ class _Parts(nn.Module):
 
 
 def on_encoder(name: str) -> bool:
-    """Return whether a parameter belongs to the encoder."""
+    """Test whether a parameter belongs to the encoder."""
     return name.startswith("encoder.")
 
 
 def compared_arms(config: Config) -> list[Arm]:
     """Return the arms, each at every beta; what they pull or freeze belongs to the encoder."""
-    decay = config.weight_decay
-    compared = [
-        arms.vanilla(),
-        arms.plain_decay(decay),
-        *(arms.weight_fix(s, decay).renamed(f"W-fix {s:.0%}") for s in config.fix_shares),
-        arms.bias_added_after(decay),
-        *(arms.syre(decay, s).renamed(f"syre {s:g}") for s in config.sigma_ratios),
-    ]
-    return [with_beta(arm, b, on_encoder, named=True) for b in config.betas for arm in compared]
+    compared = standard_arms(config, arms.bias_added_after(config.weight_decay))
+    return [WithBeta(arm, beta, on_encoder) for beta in config.betas for arm in compared]
 
 
 def images(config: Config) -> tuple[Tensor, Tensor]:
     """Return training and test images."""
-    split = getattr(datasets, config.data)()
+    split = load_images(config.data)
     train, test = split.x_train, split.x_test
     if config.pixels == "unit":
-        low, high = train.min(), train.max()
-        train, test = (train - low) / (high - low), (test - low) / (high - low)
+        train, test = unit_pixels(train, test)
     return train[: config.n_train], test[: config.n_eval]
 
 
@@ -189,10 +170,10 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns arm, which ends in ", beta B"; method, the arm without that; beta; seed; step;
-        train_loss, on the batch of that step; and per test image: reconstruction (the squared
-        error, the latents sampled), kl, elbo (without its constant, in nats), loss; active, the
-        number of active latents; rank and effective_rank of the posterior means.
+        The columns of `fit_many`, among them beta; train_loss is that of the step's batch. Per test
+        image: reconstruction (the squared error, the latents sampled), kl, elbo (without its
+        constant, in nats), loss; active, the number of active latents; rank and effective_rank of
+        the posterior means.
     """
     import pandas as pd
 
@@ -211,44 +192,40 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
                 seeds,
                 steps=config.steps,
                 loss=lambda output, target: output.mean(),
-                optimizer=lambda p: torch.optim.Adam(p, lr=config.lr),
+                optimizer=optimizer("adam", config.lr),
                 measures=measures,
                 log_every=config.steps,
                 device=config.device,
-                checkpoint=None if checkpoints is None else checkpoints / f"seeds-from-{first}.pt",
+                checkpoint=file_in(checkpoints, f"seeds-from-{first}.pt"),
                 checkpoint_every=max(1, config.steps // 10),
             )
         )
     table = pd.concat(tables, ignore_index=True)
-    method, beta = (table.arm.str.split(", beta ").str[k] for k in (0, 1))
-    table = table.assign(method=method, beta=beta.astype(float))
     return table.assign(
         elbo=-table.reconstruction / 2 - table.kl,
         loss=table.reconstruction / 2 + table.beta * table.kl,
     )
 
 
-def _batches(config: Config, train: Tensor, seed: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+def _batches(config: Config, train: Tensor, seed: int) -> Callable[[int], Batch]:
     """Return a function of the step: images with the noise of their latents behind them."""
     order = BatchOrder(len(train), min(config.batch_size, len(train)), seed)
 
-    def batch(step: int) -> tuple[Tensor, Tensor]:
+    def batch(step: int) -> Batch:
         image = train[order.at(step)]
-        x = torch.cat([image, _noise(len(image), config.latents, seed, step)], 1).to(config.device)
+        noise = _noise(len(image), config.latents, seed, step)
+        x = torch.cat([image, noise], 1).to(config.device)
         return x, x
 
     return batch
 
 
-def _noise(samples: int, latents: int, seed: int, step: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed * 1_000_000_007 + step)
-    return torch.randn(samples, latents, generator=generator)
+def _noise(samples: int, latents: int, seed: int, purpose: object) -> Tensor:
+    return torch.randn(samples, latents, generator=generator(seed, "noise", purpose))
 
 
-def _measures(
-    config: Config, test: Tensor
-) -> dict[str, Callable[[Mapping[str, Tensor], object], Tensor]]:
-    noise = _noise(len(test), config.latents, 2**31, 0)
+def _measures(config: Config, test: Tensor) -> dict[str, Measure]:
+    noise = _noise(len(test), config.latents, 0, "test")
     x = torch.cat([test, noise], 1).to(config.device)
     vae = VAE(test.shape[1], config.hidden, config.latents)
     whole, encoder = _Parts(vae), vae.encoder
@@ -271,15 +248,19 @@ def _measures(
     }
 
 
-def _ratio(column: str, arm: str, other: str, beta: str = "10") -> Callable[..., pd.Series]:
-    return lambda last: last[column][f"{arm}, beta {beta}"] / last[column][f"{other}, beta {beta}"]
+def _vanilla(beta: float) -> Rows:
+    return of(method="vanilla", beta=beta)
+
+
+def _syre(beta: float) -> Rows:
+    return of(method="syre", sigma_ratio=0.01, beta=beta)
 
 
 CLAIMS = (
     Claim(
         text="At beta 10 the posterior of a vanilla VAE collapses.",
         paper="posterior collapse at beta = 10",
-        measure=lambda last: last["active"]["vanilla, beta 10"],
+        measure=value(_vanilla(10), "active"),
         unit="active latents",
         holds=lambda values: bool((values <= 3).all()),
         comment="Nearly all variances of the data along principal directions are below 10, so that "
@@ -288,7 +269,7 @@ CLAIMS = (
     Claim(
         text="syre on the encoder lowers the reconstruction loss at beta 10.",
         paper="lower reconstruction loss",
-        measure=_ratio("reconstruction", "syre 0.01", "vanilla"),
+        measure=ratio(_syre(10), _vanilla(10), "reconstruction"),
         unit="squared error of syre over that of vanilla",
         holds=lambda values: bool((values < 0.99).all()),
         comment="Where collapse is the optimum, there is nothing to gain.",
@@ -296,15 +277,14 @@ CLAIMS = (
     Claim(
         text="syre on the encoder raises the rank of its output at beta 10.",
         paper="higher rank",
-        measure=_ratio("effective_rank", "syre 0.01", "vanilla"),
+        measure=ratio(_syre(10), _vanilla(10), "effective_rank"),
         unit="effective rank of syre over that of vanilla",
         holds=lambda values: bool((values > 1.05).all()),
         comment="A rank does not see size: a collapsed encoder puts out noise of high rank.",
     ),
     Claim(
         text="syre on the encoder does what plain decay on the encoder does, at beta 4.",
-        paper="no such control",
-        measure=_ratio("reconstruction", "syre 0.01", "plain decay", "4"),
+        measure=ratio(_syre(4), of(method="plain decay", beta=4), "reconstruction"),
         unit="squared error of syre over that of plain decay",
         holds=lambda values: bool(((values - 1).abs() < 0.01).all()),
         comment="The sampled loss has no symmetry that a bias could remove.",

@@ -18,55 +18,35 @@ from torch import Tensor
 from ..data import linear_regression
 from ..measures import dead_fraction
 from ..models import ProductRegression
-from ..removal import Arm, arms
+from ..removal import Arm
 from ..training import fit_many
-from ._claims import Claim
-from ._seeds import Seeds, seeds_of
+from ._claims import Claim, of, ratio, value
+from ._common import Descent, Seeds, file_in, fit_settings, seeds_of, standard_arms, usual_controls
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class Config:
-    """Settings of the experiment.
-
-    Parameters
-    ----------
-    start : {"dead", "generic"}
-        Start with a share of the pairs exactly zero, or with none.
-    dead_share : float
-        That share. Default 0.5.
-    d : int
-        Coordinates. Default 100; the training set has `samples` of them, noise has a standard
-        deviation of `noise`.
-    samples, noise
-        Defaults 400 and 0.1.
-    weight_decay : float
-        PyTorch's, coupled; gamma is half of it. Default 0.002.
-    sigma_ratios, fix_shares : tuple of float
-        Strengths of syre, and shares of W-fix, to compare.
-    lr, momentum, steps
-        Of gradient descent on all samples. Defaults 0.02, 0.9 and 2000.
-    seeds : int or tuple of int
-        Number of seeds, counted from 0, or the seeds themselves. Default 10.
-    device : str
-        Default "cpu".
-    """
+@dataclass(frozen=True, kw_only=True)
+class Config(Descent):
+    """Settings of the experiment; those that others have too are in `Descent`."""
 
     start: Literal["dead", "generic"] = "dead"
+    """Start with a share of the pairs exactly zero, or with none."""
     dead_share: float = 0.5
+    """That share."""
     d: int = 100
+    """Coordinates."""
     samples: int = 400
+    """Samples of the training set."""
     noise: float = 0.1
+    """Standard deviation of the noise of the targets."""
     weight_decay: float = 2e-3
     sigma_ratios: tuple[float, ...] = (0.001, 0.01, 0.1)
     fix_shares: tuple[float, ...] = (0.1, 0.3, 0.5)
     lr: float = 0.02
-    momentum: float = 0.9
     steps: int = 2000
     seeds: Seeds = 10
-    device: str = "cpu"
 
 
 PRESETS = {
@@ -78,16 +58,7 @@ PRESETS = {
 
 def compared_arms(config: Config) -> list[Arm]:
     """Return the arms of the experiment: the remedy, its rivals, and the controls."""
-    decay = config.weight_decay
-    return [
-        arms.vanilla(),
-        arms.plain_decay(decay),
-        *(arms.weight_fix(s, decay).renamed(f"W-fix {s:.0%}") for s in config.fix_shares),
-        arms.metric_only(decay, 0.5),
-        arms.perturbed_once(decay),
-        arms.resampled_bias(decay, every=10),
-        *(arms.syre(decay, s).renamed(f"syre {s:g}") for s in config.sigma_ratios),
-    ]
+    return standard_arms(config, *usual_controls(config.weight_decay))
 
 
 def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
@@ -103,8 +74,8 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns arm, seed, step, train_loss, test_loss (mean squared errors) and dead, the share
-        of pairs on their mirror plane: as near to (0, 0) as a millionth of the largest pair.
+        The columns of `fit_many`; its losses are mean squared errors. dead is the share of pairs
+        on their mirror plane: as near to (0, 0) as a millionth of the largest pair.
     """
     data = linear_regression(config.samples, config.samples, config.d, config.noise)
     dead = round(config.dead_share * config.d) if config.start == "dead" else 0
@@ -121,14 +92,11 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         data,
         compared_arms(config),
         seeds_of(config.seeds),
-        steps=config.steps,
         loss=torch.nn.functional.mse_loss,
-        optimizer=lambda p: torch.optim.SGD(p, lr=config.lr, momentum=config.momentum),
         measures={"dead": _dead},
         log_every=max(1, config.steps // 20),
-        device=config.device,
-        checkpoint=None if checkpoints is None else checkpoints / "dead_neurons.pt",
-        checkpoint_every=max(1, config.steps // 20),
+        checkpoint=file_in(checkpoints, "dead_neurons.pt"),
+        **fit_settings(config),
     )
 
 
@@ -136,15 +104,14 @@ def _dead(params: Mapping[str, Tensor], predict: object) -> Tensor:
     return dead_fraction(torch.hypot(params["u"], params["w"]))
 
 
-def _times_better(last: pd.DataFrame) -> pd.Series:
-    return last["test_loss"]["plain decay"] / last["test_loss"]["syre 0.01"]
-
+_DECAY = of(method="plain decay")
+_SYRE = of(method="syre", sigma_ratio=0.01)
 
 CLAIMS = (
     Claim(
         text="Half dead at the start, plain decay leaves every dead coordinate dead.",
         paper="SGD collapses",
-        measure=lambda last: last["dead"]["plain decay"],
+        measure=value(_DECAY, "dead"),
         unit="share of dead pairs",
         holds=lambda values: bool((values == 0.5).all()),
         comment="The gradient at a dead pair is exactly zero, and decay has nothing to pull.",
@@ -152,7 +119,7 @@ CLAIMS = (
     Claim(
         text="Half dead at the start, syre revives every coordinate.",
         paper="syre does not collapse",
-        measure=lambda last: last["dead"]["syre 0.01"],
+        measure=value(_SYRE, "dead"),
         unit="share of dead pairs",
         holds=lambda values: bool((values == 0).all()),
         comment="So does a single perturbation of the start: here it is enough to leave the plane.",
@@ -160,7 +127,7 @@ CLAIMS = (
     Claim(
         text="syre's test error is far below that of plain decay.",
         paper="shown in a figure",
-        measure=_times_better,
+        measure=ratio(_DECAY, _SYRE, "test_loss"),
         unit="test error of plain decay over that of syre",
         holds=lambda values: bool((values > 100).all()),
         comment="The factor depends on how much of the target lies on the dead coordinates.",
@@ -168,15 +135,14 @@ CLAIMS = (
     Claim(
         text="Freezing random weights (W-fix) does not prevent the collapse.",
         paper="W-fix collapses",
-        measure=lambda last: last["dead"]["W-fix 10%"],
+        measure=value(of(method="W-fix", fraction=0.1), "dead"),
         unit="share of dead pairs",
         holds=lambda values: bool((values > 0.3).all()),
         comment="A dead pair revives only where one of its two weights happens to be frozen.",
     ),
     Claim(
         text="From a generic start, strong decay kills more than half of the coordinates.",
-        paper="no such control",
-        measure=lambda last: last["dead"]["plain decay"],
+        measure=value(_DECAY, "dead"),
         unit="share of dead pairs",
         holds=lambda values: bool((values > 0.5).all()),
         comment="This is the shrinkage of an L1 penalty: these zeros are the optimum, no trap.",
@@ -184,8 +150,7 @@ CLAIMS = (
     ),
     Claim(
         text="Where zeros are the optimum, syre removes them and gains nothing.",
-        paper="no such control",
-        measure=_times_better,
+        measure=ratio(_DECAY, _SYRE, "test_loss"),
         unit="test error of plain decay over that of syre",
         holds=lambda values: bool(((values - 1).abs() < 0.05).all()),
         comment="The share of exact zeros alone would have shown a success.",

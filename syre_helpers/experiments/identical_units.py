@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,8 @@ from ..data import teacher_regression
 from ..models import mlp
 from ..removal import Arm, arms
 from ..training import fit_many
-from ._claims import Claim
-from ._seeds import Seeds, seeds_of
+from ._claims import Claim, of, ratio
+from ._common import Descent, file_in, fit_settings, seeds_of, standard_arms, usual_controls
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,48 +28,30 @@ if TYPE_CHECKING:
 Params = Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Config:
-    """Settings of the experiment.
-
-    Parameters
-    ----------
-    width, groups : int
-        Hidden units, and into how many groups of identical ones they start. Defaults 32 and 4.
-    identical_share : float
-        Share of the units that is in those groups; the others start as usual. Default 1.
-    d, samples : int
-        Inputs, and training samples. Defaults 10 and 400.
-    teacher_units, teacher_seed : int
-        Of the ReLU network to be learned, which is the same for all seeds. Defaults 6 and 2.
-    weight_decay : float
-        PyTorch's, coupled; gamma is half of it. Default 0.002.
-    sigma_ratios, fix_shares : tuple of float
-        Strengths of syre, and shares of W-fix, to compare.
-    lr, momentum, batch_size, steps
-        Of gradient descent. Defaults 0.03, 0.9, 50 and 2000.
-    seeds : int or tuple of int
-        Number of seeds, counted from 0, or the seeds themselves. Default 8.
-    device : str
-        Default "cpu".
-    """
+@dataclass(frozen=True, kw_only=True)
+class Config(Descent):
+    """Settings of the experiment; those that others have too are in `Descent`."""
 
     width: int = 32
+    """Hidden units."""
     groups: int = 4
+    """Groups of identical units at the start."""
     identical_share: float = 1.0
+    """Share of the units that is in those groups; the others start as usual."""
     d: int = 10
+    """Inputs."""
     samples: int = 400
+    """Samples of the training set."""
     teacher_units: int = 6
+    """Hidden units of the ReLU network to be learned."""
     teacher_seed: int = 2
+    """Seed of that network, which is the same for all seeds of the run."""
+    batch_size: int = 50
+    """Samples per batch."""
     weight_decay: float = 2e-3
     sigma_ratios: tuple[float, ...] = (0.001, 0.01, 0.1)
-    fix_shares: tuple[float, ...] = (0.1,)
     lr: float = 0.03
-    momentum: float = 0.9
-    batch_size: int = 50
     steps: int = 2000
-    seeds: Seeds = 8
-    device: str = "cpu"
 
 
 # Of the paper's experiment we know that a two-layer ReLU network starts with a fraction of its
@@ -121,18 +103,14 @@ def tie(groups: Tensor) -> Callable[[Params], dict[str, Tensor]]:
 def compared_arms(config: Config) -> list[Arm]:
     """Return the arms: remedy, rivals, controls, and plain decay from a generic start."""
     decay, tied = config.weight_decay, tie(group_of(config))
-    from_tied = [
-        arms.vanilla(),
-        arms.plain_decay(decay),
-        *(arms.weight_fix(s, decay).renamed(f"W-fix {s:.0%}") for s in config.fix_shares),
-        arms.metric_only(decay, 0.5),
-        arms.perturbed_once(decay),
-        arms.resampled_bias(decay, every=10),
-        arms.symmetric_bias(decay, tied),
-        *(arms.syre(decay, s).renamed(f"syre {s:g}") for s in config.sigma_ratios),
+    controls = [*usual_controls(decay), arms.symmetric_bias(decay, tied)]
+    return [
+        *(
+            arms.starting_from(arm, lambda params, seed: tied(params))
+            for arm in standard_arms(config, *controls)
+        ),
+        arms.plain_decay(decay, variant="generic start"),
     ]
-    generic = arms.plain_decay(decay).renamed("plain decay, generic start")
-    return [*(_started(arm, tied) for arm in from_tied), generic]
 
 
 def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
@@ -148,9 +126,9 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns arm, seed, step, train_loss, test_loss (mean squared errors), distinct, the number
-        of units that do not copy another one (to a millionth of the largest), and within_groups,
-        the largest distance of a unit to the first one of its group.
+        The columns of `fit_many`; its losses are mean squared errors. distinct is the number of
+        units that do not copy another one (to a millionth of the largest), and within_groups the
+        largest distance of a unit to the first one of its group.
     """
     data = teacher_regression(
         config.samples,
@@ -177,18 +155,15 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         tuple(data),
         compared_arms(config),
         seeds_of(config.seeds),
-        steps=config.steps,
         loss=torch.nn.functional.mse_loss,
-        optimizer=lambda p: torch.optim.SGD(p, lr=config.lr, momentum=config.momentum),
         batch_size=config.batch_size,
         measures={
             "distinct": lambda p, _: distinct(rows_of_units(p)),
             "within_groups": within_groups,
         },
         log_every=max(1, config.steps // 10),
-        device=config.device,
-        checkpoint=None if checkpoints is None else checkpoints / "identical_units.pt",
-        checkpoint_every=max(1, config.steps // 10),
+        checkpoint=file_in(checkpoints, "identical_units.pt"),
+        **fit_settings(config),
     )
 
 
@@ -214,23 +189,19 @@ def distinct(units: Tensor, tol: float = 1e-6) -> Tensor:
     return (~copies).sum(-1)
 
 
-def _started(arm: Arm, tied: Callable[[Params], dict[str, Tensor]]) -> Arm:
-    """Return the arm with its start, if it has one, applied to tied units."""
-    own = arm.start
-    if own is None:
-        return replace(arm, start=lambda p, seed: tied(p))
-    return replace(arm, start=lambda p, seed: own(tied(p), seed))
-
-
 def _mean_log(values: pd.Series) -> float:
     return float(values.map(math.log).mean())
 
+
+_DECAY = of(method="plain decay", variant="")
+_GENERIC = of(method="plain decay", variant="generic start")
+_SYRE = of(method="syre", sigma_ratio=0.01)
 
 CLAIMS = (
     Claim(
         text="From groups of identical units, syre learns and plain decay does not",
         paper="vanilla stays in the low-capacity state, syre leaves it",
-        measure=lambda last: last.train_loss["syre 0.01"] / last.train_loss["plain decay"],
+        measure=ratio(_SYRE, _DECAY, "train_loss"),
         unit="train error of syre 0.01 / plain decay",
         holds=lambda values: _mean_log(values) < math.log(0.1),
         comment="The same holds for every control that does not respect the symmetry.",
@@ -238,25 +209,21 @@ CLAIMS = (
     Claim(
         text="Under syre all units become distinct",
         paper="syre leaves the low-capacity state",
-        measure=lambda last: last.distinct["syre 0.01"] / last.distinct.max(),
+        measure=lambda last: _SYRE(last).distinct / last.distinct.max(),
         unit="share of distinct units",
         holds=lambda values: bool((values == 1).all()),
         comment="Under plain decay and under a symmetric bias groups stay identical.",
     ),
     Claim(
         text="Syre ends as low as the same network from a generic start",
-        paper="no such control",
-        measure=lambda last: (
-            last.train_loss["syre 0.01"] / last.train_loss["plain decay, generic start"]
-        ),
+        measure=ratio(_SYRE, _GENERIC, "train_loss"),
         unit="train error of syre 0.01 / generic start",
         holds=lambda values: _mean_log(values) < math.log(1.5),
         comment="It depends on the teacher: with others syre ends two to three times as high.",
     ),
     Claim(
         text="Syre does better than a single random kick at the start",
-        paper="no such control",
-        measure=lambda last: last.train_loss["syre 0.01"] / last.train_loss["perturbed once"],
+        measure=ratio(_SYRE, of(method="perturbed once"), "train_loss"),
         unit="train error of syre 0.01 / perturbed once",
         holds=lambda values: _mean_log(values) < math.log(0.9),
         comment="It does not: this experiment does not test whether the bias must last.",

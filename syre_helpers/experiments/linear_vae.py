@@ -10,71 +10,59 @@ of `V` changes nothing: a latent that is zero in both lies on the mirror plane, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
-from .. import data as datasets
+from .._random import generator
 from ..measures import active_latents
 from ..removal import Arm, arms
 from ..training import fit_many
 from ..training.batches import Data
-from ._claims import Claim
-from ._seeds import Seeds, seeds_of
-from ._vae import BETA, divergence, rank_of_means, with_beta
+from ._claims import Claim, of, value
+from ._common import (
+    Descent,
+    file_in,
+    fit_settings,
+    load_images,
+    seeds_of,
+    standard_arms,
+    usual_controls,
+)
+from ._vae import BETA, WithBeta, divergence, rank_of_means, unit_pixels
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class Config:
-    """Settings of the experiment.
-
-    Parameters
-    ----------
-    data : {"generated", "mnist", "fashion_mnist"}
-        Only the covariance of the data counts. Generated: the given `variances` in random
-        directions of `d` dimensions, and 0.1 in all others. Images: pixels from 0 to 1, on the
-        first `d` principal components.
-    d, variances
-        Defaults 12 and 12, 10, 8.5, 7, 6, 5, 4, 3.
-    latents, dead : int
-        Number of latents, and how many of them start at zero. Defaults 8 and 4.
-    beta : float
-        Weight of the KL divergence. Default 1.
-    weight_decay : float
-        PyTorch's, coupled; gamma is half of it. Default 0.001.
-    sigma_ratios, fix_shares : tuple of float
-        Strengths of syre, and shares of W-fix, to compare.
-    samples : int
-        Of each point's latents, for the sampled loss. Default 16.
-    lr, momentum, steps
-        Of gradient descent. Defaults 0.01, 0.9 and 500.
-    seeds : int or tuple of int
-        Number of seeds, counted from 0, or the seeds themselves. Default 8.
-    device : str
-        Default "cpu".
-    """
+@dataclass(frozen=True, kw_only=True)
+class Config(Descent):
+    """Settings of the experiment; those that others have too are in `Descent`."""
 
     data: Literal["generated", "mnist", "fashion_mnist"] = "generated"
+    """Only the covariance of the data counts. Generated: the given `variances` in random directions
+    of `d` dimensions, and 0.1 in all others. Images: pixels from 0 to 1, on the first `d` principal
+    components."""
     d: int = 12
+    """Dimensions of the data."""
     variances: tuple[float, ...] = (12.0, 10.0, 8.5, 7.0, 6.0, 5.0, 4.0, 3.0)
+    """Variances of the generated data."""
     latents: int = 8
+    """Number of latents."""
     dead: int = 4
+    """Number of latents that start at zero."""
     beta: float = 1.0
+    """Weight of the KL divergence."""
+    samples: int = 16
+    """Draws of each point's latents per step, for the sampled loss."""
     weight_decay: float = 1e-3
     sigma_ratios: tuple[float, ...] = (0.001, 0.01, 0.1)
     fix_shares: tuple[float, ...] = (0.1, 0.3)
-    samples: int = 16
     lr: float = 0.01
-    momentum: float = 0.9
     steps: int = 500
-    seeds: Seeds = 8
-    device: str = "cpu"
 
 
 # The paper has no linear VAE. "paper" takes the covariance of the paper's data, with pixels from 0
@@ -97,7 +85,7 @@ class LinearVAE(nn.Module):
     d, latents : int
         Sizes.
     dead : int
-        The last so many latents start at zero. Default 0.
+        Number of latents, the last ones, that start at zero. Default 0.
     beta : float
         Weight of the KL divergence. Default 1.
 
@@ -121,7 +109,7 @@ class LinearVAE(nn.Module):
         self.encoder = nn.Parameter(torch.randn(latents, d) / d**0.5)
         self.decoder = nn.Parameter(torch.randn(d, latents) / latents**0.5)
         self.log_variance = nn.Parameter(torch.zeros(latents))
-        self.beta = nn.Parameter(torch.tensor(float(beta)))  # never trained: see `with_beta`
+        self.beta = nn.Parameter(torch.tensor(float(beta)))  # never trained: see `WithBeta`
         with torch.no_grad():
             self.encoder[latents - dead :] = 0
             self.decoder[:, latents - dead :] = 0
@@ -203,37 +191,27 @@ def data(config: Config) -> tuple[Tensor, Tensor]:
     if config.data == "generated":
         variances = torch.full((config.d,), 0.1, dtype=torch.float64)
         variances[: len(config.variances)] = torch.tensor(config.variances, dtype=torch.float64)
-        normal = torch.randn(
-            config.d, config.d, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-        )
+        draw = torch.Generator().manual_seed(0)  # the data set itself, the same for every run
+        normal = torch.randn(config.d, config.d, generator=draw, dtype=torch.float64)
         directions = torch.linalg.qr(normal).Q
     else:
-        x = _unit_pixels(getattr(datasets, config.data)().x_train).double()
+        x = unit_pixels(load_images(config.data).x_train)[0].double()
         centred = x - x.mean(0)
         variances = torch.linalg.eigvalsh(centred.T @ centred / len(x)).flip(0)[: config.d]
         directions = torch.eye(config.d, dtype=torch.float64)  # in the basis of the components
     return (config.d * variances).sqrt()[:, None] * directions.T, variances
 
 
-def _unit_pixels(x: Tensor) -> Tensor:
-    return (x - x.min()) / (x.max() - x.min())
-
-
 def compared_arms(config: Config) -> list[Arm]:
     """Return the arms of the experiment: the remedy, its rivals, and the controls."""
     decay = config.weight_decay
-    compared = [
-        arms.vanilla(),
-        arms.plain_decay(decay),
-        *(arms.weight_fix(s, decay).renamed(f"W-fix {s:.0%}") for s in config.fix_shares),
-        arms.metric_only(decay, 0.5),
-        arms.perturbed_once(decay),
-        arms.resampled_bias(decay, every=10),
+    compared = standard_arms(
+        config,
+        *usual_controls(decay),
         arms.symmetric_bias(decay, lambda bias: symmetrise(bias, config.dead)),
         arms.bias_added_after(decay),
-        *(arms.syre(decay, s).renamed(f"syre {s:g}") for s in config.sigma_ratios),
-    ]
-    return [with_beta(arm, config.beta) for arm in compared]
+    )
+    return [WithBeta(arm, config.beta) for arm in compared]
 
 
 def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
@@ -249,10 +227,10 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns arm, seed, step, train_loss; reconstruction (the expected squared error) and kl, per
-        sample; gap, by how many nats train_loss exceeds its optimum; excess, reconstruction over
-        that of the oracle; active, the number of active latents; rank, that of the encoder's
-        output. Arms whose names end in "sampled" were trained on the sampled loss.
+        The columns of `fit_many`; reconstruction (the expected squared error) and kl, per sample;
+        gap, by how many nats train_loss exceeds its optimum; excess, reconstruction over that of
+        the oracle; active, the number of active latents; rank, that of the encoder's output. Arms
+        of the variant "sampled" were trained on the sampled loss.
     """
     import pandas as pd
 
@@ -284,9 +262,9 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     }
 
     def with_noise(step: int) -> tuple[Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(step)
         points = x.repeat(config.samples, 1)
-        noise = torch.randn(len(points), latents, generator=generator, dtype=x.dtype)
+        draw = generator(0, "noise", step)
+        noise = torch.randn(len(points), latents, generator=draw, dtype=x.dtype)
         both = torch.cat([points, noise.to(x.device)], 1)
         return both, both
 
@@ -296,45 +274,39 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
             points,
             compared,
             seeds_of(config.seeds),
-            steps=config.steps,
             loss=lambda output, target: output.mean(),
-            optimizer=lambda p: torch.optim.SGD(p, lr=config.lr, momentum=config.momentum),
             measures=measures,
             log_every=max(1, config.steps // 20),
-            device=config.device,
-            checkpoint=None if checkpoints is None else checkpoints / name,
-            checkpoint_every=max(1, config.steps // 10),
+            checkpoint=file_in(checkpoints, name),
+            **fit_settings(config),
         )
 
     compared = compared_arms(config)
     x = x.to(config.device)
     exact = train(LinearVAE, (x, x), compared, "exact.pt")
-    noisy = [arm.renamed(f"{arm.name}, sampled") for arm in compared[:2]]
+    noisy = [replace(arm, variant="sampled") for arm in compared[:2]]
     sampled = train(SampledLinearVAE, with_noise, noisy, "sampled.pt")
-    return pd.concat([exact, sampled], ignore_index=True)
+    return pd.concat([exact.assign(variant=""), sampled], ignore_index=True)
 
 
 CLAIMS = (
     Claim(
         text="With half of its latents dead, the linear VAE stays collapsed under plain decay.",
-        paper="no such control",
-        measure=lambda last: last["active"]["plain decay"],
+        measure=value(of(method="plain decay", variant=""), "active"),
         unit="active latents of 8",
         holds=lambda values: bool((values == 4).all()),
         comment="Exact to the bit, since the gradient of the exact loss is zero at a dead latent.",
     ),
     Claim(
         text="syre revives all latents and reaches the closed-form optimum.",
-        paper="no such control",
-        measure=lambda last: last["excess"]["syre 0.01"],
+        measure=value(of(method="syre", sigma_ratio=0.01), "excess"),
         unit="expected squared error over the oracle's",
         holds=lambda values: bool(((values - 1).abs() < 0.01).all()),
         comment="So does one small kick at the start: the dead latents are a saddle.",
     ),
     Claim(
         text="On the sampled loss, vanilla training leaves the dead latents without any remedy.",
-        paper="no such control",
-        measure=lambda last: last["excess"]["vanilla, sampled"],
+        measure=value(of(method="vanilla", variant="sampled"), "excess"),
         unit="expected squared error over the oracle's",
         holds=lambda values: bool((values < 1.2).all()),
         comment="The sign symmetry holds for the expected loss; each sample breaks it.",

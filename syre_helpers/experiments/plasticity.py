@@ -8,98 +8,27 @@ setting of each runs again with seeds, tasks and batches that the tuning has not
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .. import data as data_sets
 from ..measures import dead_fraction, effective_rank
 from ..models import mlp
-from ..removal import Arm, Pull, arms
+from ..removal import Arm, arms
 from ..training import fit_many
-from ..training.batches import BatchOrder
-from ._claims import Claim
-from ._seeds import Seeds, seeds_of
+from ._claims import NO_CONTROL, Claim, Rows, difference, of, rows_of, value
+from ._common import accuracy, file_in, optimizer, seeds_of
+from ._plasticity_arms import Setting, compared_arms, controls, grid
+from ._tasks import Config, Stream, hidden_layers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Params = Mapping[str, Tensor]
 LATE = 5
-"""The score of a run is its mean accuracy over so many tasks at the end."""
-LARGER = 3**0.5
-"""``nn.Linear`` starts at this fraction of the size of syre's bias with a ratio of 1."""
-
-
-@dataclass(frozen=True)
-class Config:
-    """Settings of the experiment.
-
-    Parameters
-    ----------
-    data : {"digits", "mnist"}
-        Images. Default scikit-learn's digits.
-    samples : int
-        Training images to use. Default 0: all.
-    tasks, steps : int
-        Number of tasks, and training steps of each. Defaults 30 and 80.
-    width, layers : int
-        Hidden units a layer, and hidden layers. Defaults 64 and 4.
-    batch_size : int
-        Default 64.
-    optimizer : {"sgd", "adamw"}
-        With SGD the pull enters the gradient; with AdamW it is a step of its own.
-    lr, momentum : float
-        Defaults 0.05 and 0.9; AdamW has no momentum to set.
-    weight_decay : float
-        PyTorch's; gamma is half of it. Default 0.02.
-    sigma_ratios : tuple of float
-        Strengths of syre to compare.
-    tuning_seeds : int
-        Seeds of the tuning. Default 0: no tuning, `lr` and `weight_decay` are what is used.
-    lrs, decays : tuple of float
-        What the tuning may choose from: two learning rates, four decays. Vanilla, which has nothing
-        else to tune, has `vanilla_lrs`, eight learning rates.
-    vanilla_lrs : tuple of float
-        See `lrs`.
-    seeds : int or tuple of int
-        Number of seeds, counted from 0, or from `tuning_seeds` after a tuning; without a tuning
-        also the seeds themselves. Default 8.
-    device : str
-        Default "cpu".
-    """
-
-    data: Literal["digits", "mnist"] = "digits"
-    samples: int = 0
-    tasks: int = 30
-    steps: int = 80
-    width: int = 64
-    layers: int = 4
-    batch_size: int = 64
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 0.02
-    sigma_ratios: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0)
-    tuning_seeds: int = 0
-    lrs: tuple[float, float] = (0.02, 0.05)
-    decays: tuple[float, float, float, float] = (0.003, 0.01, 0.03, 0.1)
-    vanilla_lrs: tuple[float, ...] = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1)
-    seeds: Seeds = 8
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if self.tuning_seeds and not isinstance(self.seeds, int):
-            raise ValueError(
-                f"seeds={self.seeds!r} with tuning_seeds={self.tuning_seeds}: the seeds of a tuned "
-                "run share its tuning and cannot be split; give their number"
-            )
+"""The score of a run is its mean accuracy over this many tasks at the end."""
 
 
 PRESETS = {
@@ -142,236 +71,6 @@ PRESETS = {
 }
 
 
-class Stream:
-    """The tasks: the same images, their pixels in another order for each task.
-
-    Called with a step, it returns that step's batch, and remembers the task, which the measures
-    then look at. What a step's batch is depends on the step only.
-
-    Parameters
-    ----------
-    config : Config
-        Data, numbers of tasks and steps, batch size and device.
-    number : int
-        Streams of different numbers have different permutations and batches. Default 0.
-    """
-
-    def __init__(self, config: Config, number: int = 0) -> None:
-        if config.data == "digits":
-            split = data_sets.digits()
-        else:
-            split = data_sets.mnist(n_train=config.samples or None)
-        x, y, x_test, y_test = (t.to(config.device) for t in split)
-        if config.samples:
-            x, y = x[: config.samples], y[: config.samples]
-        self._x, self._y, self._x_test, self.y_test = x, y, x_test, y_test
-        self._steps = config.steps
-        self._number = number
-        self._order = BatchOrder(len(y), config.batch_size, 1_000 + number)
-        self._task = -1
-        self._go_to(0)
-
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return the inputs and labels of a step."""
-        self._go_to(step // self._steps)
-        index = self._order.at(step).to(self._y.device)
-        return self._x[index][:, self.permutation], self._y[index]
-
-    def _go_to(self, task: int) -> None:
-        if task != self._task:
-            self._task = task
-            self.permutation = permutation(self._number, task, self._x.shape[1]).to(self._x.device)
-            self.x_test = self._x_test[:, self.permutation]
-
-
-def permutation(stream: int, task: int, pixels: int) -> Tensor:
-    """Return the order of the pixels in a task, which depends on these numbers only."""
-    return torch.randperm(pixels, generator=_generator("permutation", stream, task))
-
-
-def hidden_layers(params: Params, x: Tensor) -> list[Tensor]:
-    """Return what the hidden layers of an `mlp` with ReLU give out, (samples, units) each."""
-    outputs = []
-    for weight, bias in list(_layers(params))[:-1]:
-        x = torch.relu(x @ params[weight].mT + params[bias])
-        outputs.append(x)
-    return outputs
-
-
-def recycled(params: Params, x: Tensor, tau: float, generator: torch.Generator) -> Params:
-    r"""Return parameters with dormant units made anew, as ReDo does (Sokar et al., 2023).
-
-    A unit's score is its mean activation on the batch over that of its layer. One with a score of
-    at most `tau` gets new incoming weights, drawn like those of ``nn.Linear``, and outgoing weights
-    of zero.
-
-    Parameters
-    ----------
-    params : mapping of str to Tensor
-        Of an `mlp` with ReLU.
-    x : Tensor
-        A batch of inputs.
-    tau : float
-        Threshold of the score; 0 means silent units only.
-    generator : torch.Generator
-        Of the new weights; on the CPU.
-
-    Returns
-    -------
-    dict of str to Tensor
-        New tensors where something changed.
-    """
-    changed = dict(params)
-    names = list(_layers(params))
-    for hidden, (weight, bias), (following, _) in zip(
-        hidden_layers(params, x), names[:-1], names[1:], strict=True
-    ):
-        activity = hidden.mean(0)
-        dormant = activity <= tau * activity.mean()
-        bound = params[weight].shape[1] ** -0.5
-        for name in (weight, bias):
-            p = changed[name]
-            fresh = torch.rand(p.shape, generator=generator, dtype=torch.float64).to(p)
-            column = dormant.reshape(-1, *(1,) * (p.ndim - 1))
-            changed[name] = torch.where(column, bound * (2 * fresh - 1), p)
-        changed[following] = torch.where(dormant, 0.0, changed[following])
-    return changed
-
-
-def redo(stream: Stream, tau: float, every: int) -> Arm:
-    """Return ReDo without decay: look for dormant units in the batch of every `every`-th step.
-
-    The original resets the optimizer's moments of these units, too. Here they are kept: between
-    steps an arm sees the parameters only.
-    """
-
-    def event(params: Params, seed: int, step: int) -> Params:
-        x, _ = stream(step - 1)
-        return recycled(params, x, tau, _generator("recycled", seed, step))
-
-    return Arm("ReDo", event=event, every=every)
-
-
-def pull_to_scaled_start(weight_decay: float, scale: float) -> Arm:
-    """Return decay centred at `scale` times the initial parameters."""
-
-    def pull(params: Params, seed: int, step: int) -> Pull:
-        return Pull(weight_decay, centre={name: scale * p for name, p in params.items()})
-
-    return Arm("pull to start", pull=pull)
-
-
-def all_alike(params: Params) -> Params:
-    """Return the nearest parameters in which all the units of a hidden layer are identical."""
-    names = list(_layers(params))
-    alike: dict[str, Tensor] = {}
-    for k, (weight, bias) in enumerate(names):
-        w, b = params[weight], params[bias]
-        if k < len(names) - 1:
-            w = w.mean(0, keepdim=True).expand_as(w)
-            b = b.mean().expand_as(b)
-        if k > 0:
-            w = w.mean(1, keepdim=True).expand_as(w)
-        alike |= {weight: w, bias: b}
-    return alike
-
-
-def compared_arms(config: Config, stream: Stream | None = None) -> list[Arm]:
-    """Return the arms at fixed settings: the remedy, its rivals, and the controls.
-
-    Parameters
-    ----------
-    config : Config
-        The settings.
-    stream : Stream, optional
-        Where ReDo finds its batches. Default: a new one.
-    """
-    stream = Stream(config) if stream is None else stream
-    decay = config.weight_decay
-    return [
-        arms.vanilla(),
-        arms.plain_decay(decay),
-        arms.weight_fix(0.1, decay).renamed("W-fix 10%"),
-        arms.pull_to_start(decay),
-        pull_to_scaled_start(decay, LARGER).renamed("pull to start x1.7"),
-        arms.shrink_and_perturb(0.2, 0.1, every=config.steps),
-        redo(stream, 0.1, config.steps),
-        *(arms.syre(decay, s).renamed(f"syre {s:g}") for s in config.sigma_ratios),
-        *_controls(decay, max(config.sigma_ratios)),
-    ]
-
-
-def _controls(decay: float, ratio: float) -> list[Arm]:
-    return [
-        arms.symmetric_bias(decay, all_alike, ratio),
-        arms.resampled_bias(decay, ratio, every=10),
-    ]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting of an arm that the tuning tries."""
-
-    family: str
-    words: str
-    lr: float
-    arm: Arm
-    decay_and_ratio: tuple[float, float] = (0.0, 0.0)
-
-
-def grid(config: Config, stream: Stream | None = None) -> list[Setting]:
-    """Return what the tuning tries: eight settings for every arm.
-
-    The ranges were moved once after a first look, where a rival was best at the edge of its own.
-
-    Parameters
-    ----------
-    config : Config
-        The settings.
-    stream : Stream, optional
-        Where ReDo finds its batches. Default: a new one.
-    """
-    stream = Stream(config) if stream is None else stream
-    decays, task = config.decays, config.steps
-    middle = decays[1:3]
-    settings = [Setting("vanilla", "", lr, arms.vanilla()) for lr in config.vanilla_lrs]
-    for lr in config.lrs:
-        settings += [
-            Setting("plain decay", f"decay {d:g}", lr, arms.plain_decay(d)) for d in decays
-        ]
-        settings += [
-            Setting("W-fix", f"share {s:.0%}, decay {d:g}", lr, arms.weight_fix(s, d))
-            for s, d in product((0.3, 0.5), middle)
-        ]
-        settings += [
-            Setting(
-                "pull to start",
-                f"scale {scale:.2g}, decay {d:g}",
-                lr,
-                pull_to_scaled_start(d, scale),
-            )
-            for scale, d in product((1.0, LARGER), middle)
-        ]
-        settings += [
-            Setting(
-                "shrink and perturb",
-                f"shrink {s:g}, perturb {p:g}",
-                lr,
-                arms.shrink_and_perturb(s, p, every=task),
-            )
-            for s, p in product((0.1, 0.2), (0.2, 0.4))
-        ]
-        settings += [
-            Setting("ReDo", f"tau {tau:g}, every {every}", lr, redo(stream, tau, every))
-            for tau, every in product((0.02, 0.1), (max(1, task // 4), task))
-        ]
-        settings += [
-            Setting("syre", f"sigma {s:g}, decay {d:g}", lr, arms.syre(d, s), (d, s))
-            for s, d in product((0.3, 1.0), middle)
-        ]
-    return settings
-
-
 def tune(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     """Run all settings of `grid` with the tuning seeds.
 
@@ -385,12 +84,11 @@ def tune(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        The last step's rows of `run`; `arm` is the setting's number in the grid.
+        The last step's rows of `run`.
     """
     stream = Stream(config)
-    settings = dict(enumerate(grid(config, stream)))
     seeds = range(config.tuning_seeds)
-    table = _train_settings(config, stream, settings, seeds, "tuning", checkpoints)
+    table = _train_settings(config, stream, grid(config, stream), seeds, "tuning", checkpoints)
     return table[table.step == table.step.max()]
 
 
@@ -407,18 +105,18 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row an arm, seed and task: step; train_loss on the last batch; accuracy on all test
+        One row per arm, seed and task: step; train_loss on the last batch; accuracy on all test
         images of the present task; dead, the share of hidden units that are silent on the first 256
         of them; rank, the effective rank of the last hidden layer on these; norm of all parameters;
-        task, counted from 1; late, the mean accuracy of the last five tasks; and kept, the rank
-        over the highest rank at the end of any task so far. After a tuning, setting and lr say what
-        was chosen, and rows whose arm begins with "tuning" hold all that was tried.
+        task, counted from 1; score, the mean accuracy of the last five tasks; and retained_rank,
+        the rank over the highest rank at the end of any task so far. After a tuning, lr says what
+        was chosen, and stage is "tuning" for all that was tried, "final" for what was chosen.
     """
     if config.tuning_seeds:
         return _run_tuned(config, checkpoints)
     stream = Stream(config)
     compared = compared_arms(config, stream)
-    file = None if checkpoints is None else checkpoints / "run.pt"
+    file = file_in(checkpoints, "run.pt")
     return train(config, stream, compared, seeds_of(config.seeds), checkpoint=file)
 
 
@@ -427,40 +125,39 @@ def _run_tuned(config: Config, checkpoints: Path | None) -> pd.DataFrame:
 
     tried = tune(config, checkpoints)
     stream = Stream(config, number=1)
-    settings = grid(config, stream)
-    best: dict[str, Setting] = {}
-    for k in tried.groupby("arm").late.mean().sort_values(kind="stable").index:
-        best[settings[k].family] = settings[k]
-    chosen: dict[Any, Setting] = {f: best[f] for f in dict.fromkeys(s.family for s in settings)}
-    decay, ratio = best["syre"].decay_and_ratio
-    for control in [*_controls(decay, ratio), arms.syre(decay, 0.01).renamed("syre 0.01")]:
-        words = f"decay {decay:g}, as syre"
-        chosen[control.name] = Setting(control.name, words, best["syre"].lr, control)
+    best: dict[str, tuple[float, Setting]] = {}
+    for setting in grid(config, stream):
+        score = rows_of(tried[tried.lr == setting.lr], setting.arm).score.mean()
+        method = setting.arm.method
+        if method not in best or score >= best[method][0]:
+            best[method] = score, setting
+    chosen = [setting for _, setting in best.values()]
+    remedy, lr = best["syre"][1]
+    assert isinstance(remedy, arms.syre)
+    decay, ratio = remedy.weight_decay, remedy.sigma_ratio or 0.0
+    chosen += [Setting(arm, lr) for arm in (*controls(decay, ratio), arms.syre(decay, 0.01))]
     fresh = [config.tuning_seeds + seed for seed in seeds_of(config.seeds)]
     final = _train_settings(config, stream, chosen, fresh, "final", checkpoints)
-    names = {k: f"tuning {s.family}: {s.words}, lr {s.lr:g}" for k, s in enumerate(settings)}
-    return pd.concat([final, tried.assign(arm=tried.arm.map(names))], ignore_index=True)
+    return pd.concat([final, tried], ignore_index=True)
 
 
 def _train_settings(
     config: Config,
     stream: Stream,
-    settings: Mapping[Any, Setting],
+    settings: Sequence[Setting],
     seeds: Sequence[int],
-    label: str,
+    stage: str,
     checkpoints: Path | None,
 ) -> pd.DataFrame:
-    """Train settings together that share a learning rate; `arm` is their key."""
+    """Train settings together that share a learning rate."""
     import pandas as pd
 
     tables = []
-    for lr in sorted({s.lr for s in settings.values()}):
-        keys = {str(key): key for key, s in settings.items() if s.lr == lr}
-        alike = [settings[key].arm.renamed(name) for name, key in keys.items()]
-        file = None if checkpoints is None else checkpoints / f"{label} lr {lr:g}.pt"
+    for lr in sorted({setting.lr for setting in settings}):
+        alike = [setting.arm for setting in settings if setting.lr == lr]
+        file = file_in(checkpoints, f"{stage} lr {lr:g}.pt")
         table = train(config, stream, alike, seeds, lr, file)
-        table["arm"] = table.arm.map(keys)
-        tables.append(table.assign(lr=lr, setting=table.arm.map(lambda k: settings[k].words)))
+        tables.append(table.assign(lr=lr, stage=stage))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -495,23 +192,15 @@ def train(
         As `run` returns it.
     """
     rate = config.lr if lr is None else lr
-    pixels = len(stream.permutation)
-    widths = [pixels, *[config.width] * config.layers, 10]
+    widths = [len(stream.permutation), *[config.width] * config.layers, 10]
 
-    def make_optimizer(params: list[Tensor]) -> torch.optim.Optimizer:
-        if config.optimizer == "adamw":
-            return torch.optim.AdamW(params, lr=rate, weight_decay=0)
-        return torch.optim.SGD(params, lr=rate, momentum=config.momentum)
-
-    def hidden(params: Params) -> list[Tensor]:
+    def hidden(params: Mapping[str, Tensor]) -> list[Tensor]:
         return hidden_layers(params, stream.x_test[:256])
 
-    def accuracy(params: Params, predict: Callable[..., Tensor]) -> Tensor:
-        # In parts, so that the activations of all models fit into memory.
-        answers = [predict(x).argmax(-1) for x in stream.x_test.split(2000)]
-        return (torch.cat(answers) == stream.y_test).double().mean()
+    def test_accuracy(params: Mapping[str, Tensor], predict: Callable[..., Tensor]) -> Tensor:
+        return accuracy(stream.x_test, stream.y_test)(params, predict)  # of the present task
 
-    def rank(params: Params, predict: Callable[..., Tensor]) -> Tensor:
+    def rank(params: Mapping[str, Tensor], predict: Callable[..., Tensor]) -> Tensor:
         # A network that has diverged has no features left; the others go on.
         return effective_rank(hidden(params)[-1].nan_to_num(0.0, 0.0, 0.0))
 
@@ -522,10 +211,10 @@ def train(
         seeds,
         steps=config.tasks * config.steps,
         loss=torch.nn.functional.cross_entropy,
-        optimizer=make_optimizer,
+        optimizer=optimizer(config.optimizer, rate, config.momentum),
         coupled=config.optimizer == "sgd",
         measures={
-            "accuracy": accuracy,
+            "accuracy": test_accuracy,
             "dead": lambda p, _: torch.stack([dead_fraction(h, 0) for h in hidden(p)]).mean(),
             "rank": rank,
             "norm": lambda p, _: torch.stack([v.square().sum() for v in p.values()]).sum().sqrt(),
@@ -537,31 +226,23 @@ def train(
     )
     table = table[table.step > 0].reset_index(drop=True)
     table["task"] = table.step // config.steps
-    runs = table.groupby(["arm", "seed"])
-    table["late"] = runs.accuracy.transform(lambda a: a.rolling(LATE, min_periods=1).mean())
-    table["kept"] = table["rank"] / runs["rank"].cummax()
+    run_columns = list(table.columns[: table.columns.get_loc("step")])
+    runs = table.groupby(run_columns, sort=False, dropna=False)
+    table["score"] = runs.accuracy.transform(lambda a: a.rolling(LATE, min_periods=1).mean())
+    table["retained_rank"] = table["rank"] / runs["rank"].cummax()
     return table
 
 
-def _layers(params: Params) -> Sequence[tuple[str, str]]:
-    """Return the names of weight and bias of all layers, in order."""
-    numbers = sorted({int(name.split(".")[0]) for name in params})
-    return [(f"{k}.weight", f"{k}.bias") for k in numbers]
+def _best(method: str) -> Rows:
+    """Return the selector of a method's setting with the best score, the tuning left out."""
 
+    def rows(last: pd.DataFrame) -> pd.DataFrame:
+        final = last[last.stage != "tuning"] if "stage" in last else last
+        own = final[final.method == method]
+        label = own.groupby("arm").score.mean().idxmax()
+        return of(arm=label)(own)
 
-def _generator(*key: object) -> torch.Generator:
-    digest = hashlib.sha256("|".join(map(str, key)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-
-
-def _best(last: pd.DataFrame, arm: str) -> str:
-    """Return which of an arm's settings has the best score: "syre 1" for "syre", for example."""
-    late = last.late.groupby("arm").mean()
-    return str(late[[a for a in late.index if a == arm or a.startswith(f"{arm} ")]].idxmax())
-
-
-def _late(last: pd.DataFrame, arm: str) -> pd.Series:
-    return last.late[_best(last, arm)]
+    return rows
 
 
 def _graded(values: pd.Series, full: float, part: float) -> bool | None:
@@ -569,11 +250,16 @@ def _graded(values: pd.Series, full: float, part: float) -> bool | None:
     return True if values.mean() >= full else None if values.mean() >= part else False
 
 
+def _default(last: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of syre at its default strength."""
+    return of(method="syre", sigma_ratio=0.01)(last)
+
+
 CLAIMS = (
     Claim(
         text="Without any decay, the features lose their rank over the tasks.",
         paper="vanilla collapses after about the sixth task",
-        measure=lambda last: last.kept["vanilla"],
+        measure=value(_best("vanilla"), "retained_rank"),
         unit="rank of the features at the end over its highest value before",
         holds=lambda values: _graded(-values, -0.5, -0.75),
         comment="The rank falls task by task; accuracy falls with it.",
@@ -581,7 +267,7 @@ CLAIMS = (
     Claim(
         text="Under syre the features keep their rank.",
         paper="syre stays near full rank",
-        measure=lambda last: last.kept[_best(last, "syre")],
+        measure=value(_best("syre"), "retained_rank"),
         unit="rank of the features at the end over its highest value before",
         holds=lambda values: _graded(values, 0.85, 0.7),
         comment="For the best sigma_0 tried, which is as large as the initial weights themselves.",
@@ -589,7 +275,7 @@ CLAIMS = (
     Claim(
         text="At its default sigma_0 of 0.01 syre learns the last tasks better than plain decay.",
         paper="its sigma_0 is not known",
-        measure=lambda last: last.late["syre 0.01"] - _late(last, "plain decay"),
+        measure=difference(_default, _best("plain decay"), "score"),
         unit="accuracy on the last five tasks, minus that of plain decay",
         holds=lambda values: _graded(values, 0.04, 0.02),
         comment="A bias this small leaves saddles, but decay swallows the network all the same.",
@@ -597,15 +283,15 @@ CLAIMS = (
     Claim(
         text="With a large bias, syre still learns well after many tasks.",
         paper="shown in a figure",
-        measure=lambda last: _late(last, "syre"),
+        measure=value(_best("syre"), "score"),
         unit="accuracy on the last five tasks",
         holds=lambda values: _graded(values, 0.92, 0.85) if values.min() >= 0.8 else False,
         comment="Accuracy at the end of each task, on test images.",
     ),
     Claim(
         text="With a large bias, syre learns the last tasks better than plain decay.",
-        paper="no such control",
-        measure=lambda last: _late(last, "syre") - _late(last, "plain decay"),
+        paper=NO_CONTROL,
+        measure=difference(_best("syre"), _best("plain decay"), "score"),
         unit="accuracy on the last five tasks, minus that of plain decay",
         holds=lambda values: _graded(values, 0.04, 0.02) if values.min() > 0 else False,
         comment=(
@@ -615,8 +301,8 @@ CLAIMS = (
     ),
     Claim(
         text="A pull back to the initial weights does as well as syre.",
-        paper="no such control",
-        measure=lambda last: _late(last, "pull to start") - _late(last, "syre"),
+        paper=NO_CONTROL,
+        measure=difference(_best("pull to start"), _best("syre"), "score"),
         unit="accuracy on the last five tasks, minus that of syre",
         holds=lambda values: _graded(values, -0.02, -0.06),
         comment=(
@@ -626,8 +312,8 @@ CLAIMS = (
     ),
     Claim(
         text="A bias of the same norm that respects the symmetry does not help.",
-        paper="no such control",
-        measure=lambda last: last.late["symmetric bias"],
+        paper=NO_CONTROL,
+        measure=value(_best("symmetric bias"), "score"),
         unit="accuracy on the last five tasks",
         holds=lambda values: _graded(-values, -0.5, -0.7),
         comment="All units of a layer are pulled to the same place.",

@@ -26,7 +26,7 @@ from ..measures import dead_fraction, effective_rank
 from ..removal import Arm, Syre, arms, attach_pull
 from ..training.options import progress
 from ._claims import Claim
-from ._seeds import Seeds, seeds_of
+from ._common import Seeds, seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,9 +7,8 @@ same theta_0 is added when training is over. What the control has too is no effe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,77 +17,58 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from .. import data as datasets
 from ..data import DataSplit
 from ..measures import effective_rank, numerical_rank
+from ..measures.probes import used_directions
 from ..models import mlp, vit
 from ..removal import Arm, arms
-from ..training import fit_many
-from ..training.batches import BatchOrder
-from ._claims import Claim
+from ..training import train_many
+from ..training.options import columns_of
+from ._claims import Claim, Rows, difference, of, ratio
+from ._common import Settings, batches, file_in, in_parts, load_images, optimizer, seeds_of
 from ._each import fit_each
-from ._seeds import Seeds, seeds_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Params = Mapping[str, Tensor]
-Trained = dict[tuple[str, int], dict[str, Tensor]]
-_CONTROL = "bias added after"
+Trained = dict[tuple[Arm, int], dict[str, Tensor]]
 
 
-@dataclass(frozen=True)
-class Config:
-    """Settings of the experiment.
-
-    Parameters
-    ----------
-    data : {"digits", "mnist", "cifar10", "cifar10_jpeg"}
-        Default "digits". CIFAR-10 is for the vision transformer, the others for the perceptron.
-    n_train, n_test : int, optional
-        How many images. Default: all.
-    input_scale : float
-        What the normalised inputs are multiplied by. Default 1.
-    model : {"mlp", "vit"}
-        Default "mlp": fully connected, ReLU.
-    hidden : tuple of int
-        Hidden layers of the perceptron. Default two of 64 units.
-    dim, depth : int
-        Size of the transformer. Defaults 128 and 6.
-    decays : tuple of float
-        Weight decays to compare, as PyTorch's; gamma is half of it.
-    sigma_ratios, fix_share
-        Strengths of syre, which are also those of the control, and the share of W-fix.
-    optimizer : {"sgd", "adam"}
-        Default "sgd", with momentum 0.9 and coupled decay; decay is decoupled with "adam".
-    lr, batch_size, steps
-        Defaults 0.05, 32 and 400.
-    rank_samples : int
-        Test images whose features are measured. Default 450.
-    seeds : int or tuple of int
-        Number of seeds, counted from 0, or the seeds themselves. Default 8.
-    device : str
-        Default "cpu".
-    """
+@dataclass(frozen=True, kw_only=True)
+class Config(Settings):
+    """Settings of the experiment; those that others have too are in `Settings`."""
 
     data: Literal["digits", "mnist", "cifar10", "cifar10_jpeg"] = "digits"
+    """Images. CIFAR-10 is for the vision transformer, the others for the perceptron."""
     n_train: int | None = None
+    """Number of training images; None is all."""
     n_test: int | None = None
+    """Number of test images; None is all."""
     input_scale: float = 1.0
+    """Factor of the normalised inputs."""
     model: Literal["mlp", "vit"] = "mlp"
+    """Fully connected, ReLU; or a vision transformer."""
     hidden: tuple[int, ...] = (64, 64)
+    """Hidden layers of the perceptron."""
     dim: int = 128
+    """Width of the transformer."""
     depth: int = 6
+    """Blocks of the transformer."""
     decays: tuple[float, ...] = (0.02, 0.05, 0.1)
-    sigma_ratios: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0)
-    fix_share: float = 0.1
+    """Weight decays to compare, as PyTorch's; gamma is half of it."""
     optimizer: Literal["sgd", "adam"] = "sgd"
-    lr: float = 0.05
+    """The decay is coupled with "sgd", and decoupled with "adam"."""
+    momentum: float = 0.9
+    """Momentum of SGD; Adam has its own."""
     batch_size: int = 32
+    """Samples per batch."""
     steps: int = 400
+    """Training steps."""
     rank_samples: int = 450
-    seeds: Seeds = 8
-    device: str = "cpu"
+    """Test images whose features are measured."""
+    sigma_ratios: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0)
+    lr: float = 0.05
 
 
 # Of the paper's experiments we know the data, that MNIST is rescaled, that decay grows, and that
@@ -130,12 +110,17 @@ PRESETS = {
 
 
 def compared_arms(config: Config) -> list[Arm]:
-    """Return the arms that are trained; the controls are made of plain decay when it is."""
+    """Return the arms that are trained; the `controls` are made of plain decay when it is."""
     return [arm for decay in (0.0, *config.decays) for arm in _trained_arms(config, decay)]
 
 
+def controls(config: Config, decay: float) -> list[Arm]:
+    """Return the arms that add the bias of each strength of syre after training with a decay."""
+    return [arms.bias_added_after(decay, ratio) for ratio in config.sigma_ratios] if decay else []
+
+
 def one_by_one(config: Config) -> bool:
-    """Return whether `fit` trains the models, one by one, so that processes may share the work."""
+    """Test whether `fit` trains the models one by one, so that processes may share the work."""
     return config.model != "mlp"
 
 
@@ -158,23 +143,20 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
 
 
 def train(config: Config, checkpoints: Path | None = None) -> tuple[pd.DataFrame, Trained]:
-    """Do as `run`, and return the parameters too.
+    """Return the table of `run`, and the trained parameters too.
 
     Parameters
     ----------
-    config : Config
-        The settings.
-    checkpoints : Path, optional
+    config, checkpoints
         As in `run`.
 
     Returns
     -------
     pandas.DataFrame
-        One row an arm and seed, after the last step. Columns arm (as "syre 0.3, 0.02": the number
-        behind the comma is the decay), seed, step, weight_decay, train_loss, test_loss (mean cross
-        entropies), accuracy (on the test images), effective_rank and rank of the features of the
-        last hidden layer, and used, the number of their directions that the readout needs: see
-        `used_directions`.
+        One row per arm and seed, after the last step: the columns of `fit_many`, with a
+        weight_decay of 0 for vanilla; train_loss, test_loss (mean cross entropies), accuracy (on
+        the test images), effective_rank and rank of the features of the last hidden layer, and
+        used_rank, the number of their directions that the readout needs: see `used_directions`.
     dict
         Trained parameters by (arm, seed), those of the controls included.
     """
@@ -183,84 +165,43 @@ def train(config: Config, checkpoints: Path | None = None) -> tuple[pd.DataFrame
     data = _load(config)
     fit = _fit_each if one_by_one(config) else _fit_stacked
     trained: Trained = {}
-    rows: list[dict[str, object]] = []
     for decay in (0.0, *config.decays):
-        params = fit(config, data, _trained_arms(config, decay), checkpoints, decay)
-        if decay:
-            params |= _added_afterwards(config, decay, params)
-        names = dict.fromkeys(name for name, _ in params)  # arm by arm, also where runs are not
-        for name in names:
+        trained |= fit(config, data, _trained_arms(config, decay), checkpoints, decay)
+        for control in controls(config, decay):
             for seed in seeds_of(config.seeds):
-                row: dict[str, object] = {"arm": name, "seed": seed, "step": config.steps}
-                row |= {"weight_decay": decay, **_measured(config, data, params[name, seed])}
-                rows.append(row)
-        trained |= params
+                plain = trained[arms.plain_decay(decay), seed]
+                trained[control, seed] = dict(control.finish(plain, seed))
+    compared = list(dict.fromkeys(arm for arm, _ in trained))
+    rows = [
+        columns
+        | {"weight_decay": getattr(arm, "weight_decay", 0.0), "seed": seed, "step": config.steps}
+        | _measured(config, data, trained[arm, seed])
+        for arm, columns in zip(compared, columns_of(compared), strict=True)
+        for seed in seeds_of(config.seeds)
+    ]
     return pd.DataFrame(rows), trained
 
 
 def features(params: Params, model: nn.Sequential, x: Tensor) -> Tensor:
-    """Return what the model's last layer reads, shape (samples, units)."""
+    """Return the inputs of the model's last layer, shape (samples, units)."""
     body = model[:-1]
     own = {name: params[name] for name, _ in body.named_parameters()}
     output: Tensor = functional_call(body, own, (x,))
     return output
 
 
-def used_directions(
-    x: Tensor, weight: Tensor, bias: Tensor, y: Tensor, tolerance: float = 0.01
-) -> Tensor:
-    """Return how many of the features' principal directions the readout needs.
-
-    That is the least k such that with the k largest singular directions of the features, or with
-    more of them, the accuracy is at most `tolerance` below that with all.
-
-    Parameters
-    ----------
-    x : Tensor
-        Features, (samples, units).
-    weight, bias : Tensor
-        Of the readout, (classes, units) and (classes,).
-    y : Tensor
-        Labels, (samples,).
-    tolerance : float
-        Default 0.01.
-
-    Returns
-    -------
-    Tensor
-        From 0 to the number of singular values.
-
-    Examples
-    --------
-    >>> x = torch.tensor([[2.0, 1e-3], [-2.0, 1e-3], [2.0, -1e-3]])
-    >>> weight = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-    >>> used_directions(x, weight, torch.zeros(2), torch.tensor([0, 1, 0])).item()
-    1
-    """
-    left, values, right = torch.linalg.svd(x, full_matrices=False)
-    shares = (left * values).unsqueeze(-1) * (right @ weight.mT)  # (samples, directions, classes)
-    logits = torch.cat([torch.zeros_like(shares[:, :1]), shares.cumsum(1)], 1) + bias
-    accuracy = (logits.argmax(-1) == y.unsqueeze(-1)).to(x.dtype).mean(0)
-    enough = accuracy >= accuracy[-1] - tolerance
-    return len(enough) - enough.flip(0).to(torch.int64).cumprod(0).sum()
-
-
 def _trained_arms(config: Config, decay: float) -> list[Arm]:
     if not decay:
         return [arms.vanilla()]
-    compared = [
+    return [
         arms.plain_decay(decay),
-        arms.weight_fix(config.fix_share, decay).renamed(f"W-fix {config.fix_share:.0%}"),
-        *(arms.syre(decay, ratio).renamed(f"syre {ratio:g}") for ratio in config.sigma_ratios),
+        *(arms.weight_fix(share, decay) for share in config.fix_shares),
+        *(arms.syre(decay, ratio) for ratio in config.sigma_ratios),
     ]
-    return [arm.renamed(f"{arm.name}, {decay:g}") for arm in compared]
 
 
 def _load(config: Config) -> DataSplit:
-    if config.data == "digits":
-        split = datasets.digits()
-    else:
-        split = getattr(datasets, config.data)(config.n_train, config.n_test)
+    split = load_images(config.data, config.n_train, config.n_test)
     scaled = {k: config.input_scale * getattr(split, k) for k in ("x_train", "x_test")}
     return split._replace(**scaled)
 
@@ -279,8 +220,7 @@ def _measured(config: Config, data: DataSplit, params: Params) -> dict[str, floa
     model.load_state_dict({n: p.to(config.device) for n, p in params.items()})
 
     def output(x: Tensor) -> Tensor:
-        # in parts: a transformer's activations on all images would not fit into memory
-        return torch.cat([model(part.to(config.device)).cpu() for part in x.split(1000)])
+        return in_parts(lambda part: model(part.to(config.device)).cpu(), x)
 
     logits = output(data.x_test)
     *_, readout = model
@@ -293,20 +233,15 @@ def _measured(config: Config, data: DataSplit, params: Params) -> dict[str, floa
         "accuracy": float((logits.argmax(-1) == data.y_test).double().mean()),
         "effective_rank": float(effective_rank(x)),
         "rank": float(numerical_rank(x)),
-        "used": float(used_directions(x, readout.weight, readout.bias, y)),
+        "used_rank": float(used_directions(x, readout.weight, readout.bias, y)),
     }
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    def optimizer(p: list[Tensor]) -> torch.optim.Optimizer:
-        if config.optimizer == "adam":
-            return torch.optim.Adam(p, lr=config.lr)
-        return torch.optim.SGD(p, lr=config.lr, momentum=0.9)
-
     return {
         "steps": config.steps,
         "loss": cross_entropy,
-        "optimizer": optimizer,
+        "optimizer": optimizer(config.optimizer, config.lr, config.momentum),
         "coupled": config.optimizer == "sgd",
         "device": config.device,
         "checkpoint_every": max(1, config.steps // 10),
@@ -314,90 +249,53 @@ def _settings(config: Config) -> dict[str, Any]:
 
 
 def _fit_stacked(
-    config: Config,
-    data: DataSplit,
-    compared: list[Arm],
-    checkpoints: Path | None,
-    decay: float,
+    config: Config, data: DataSplit, compared: list[Arm], checkpoints: Path | None, decay: float
 ) -> Trained:
-    _, trained = fit_many(
+    _, trained = train_many(
         lambda: _model(config, data),
         (data.x_train, data.y_train),
         compared,
         seeds_of(config.seeds),
         batch_size=config.batch_size,
-        checkpoint=None if checkpoints is None else checkpoints / f"decay {decay:g}.pt",
-        return_params=True,
+        checkpoint=file_in(checkpoints, f"decay {decay:g}.pt"),
         **_settings(config),
     )
     return trained
 
 
 def _fit_each(
-    config: Config,
-    data: DataSplit,
-    compared: list[Arm],
-    checkpoints: Path | None,
-    decay: float,
+    config: Config, data: DataSplit, compared: list[Arm], checkpoints: Path | None, decay: float
 ) -> Trained:
-    """Train one by one on a function of the step, so that no pass over all data is made at once."""
-    trained: Trained = {}
-    for seed in seeds_of(config.seeds):
-        order = BatchOrder(len(data.y_train), config.batch_size, seed)
-        _, models = fit_each(
-            lambda: _model(config, data),
-            partial(_batch, config, data, order),
-            compared,
-            [seed],
-            checkpoints=checkpoints,
-            **_settings(config),
-        )
-        trained |= {
-            key: {n: p.detach().cpu() for n, p in model.named_parameters()}
-            for key, model in models.items()
-        }
-    return trained
+    x, y = data.x_train.to(config.device), data.y_train.to(config.device)
+    _, models = fit_each(
+        lambda: _model(config, data),
+        lambda seed: batches(x, y, config.batch_size, seed),
+        compared,
+        seeds_of(config.seeds),
+        checkpoints=checkpoints,
+        **_settings(config),
+    )
+    return {
+        key: {name: p.detach().cpu() for name, p in model.named_parameters()}
+        for key, model in models.items()
+    }
 
 
-def _batch(
-    config: Config, data: DataSplit, order: BatchOrder, step: int
-) -> tuple[Tensor | None, Tensor]:
-    index = order.at(step)
-    return data.x_train[index].to(config.device), data.y_train[index].to(config.device)
+def _strongest(method: str, **settings: float) -> Rows:
+    """Return a selector of an arm at the largest decay of the run."""
+    return of(method=method, **settings, weight_decay=max)
 
 
-def _added_afterwards(config: Config, decay: float, trained: Trained) -> Trained:
-    """Return the controls: plain decay's trained parameters with theta_0 added."""
-    added: Trained = {}
-    for ratio in config.sigma_ratios:
-        add = arms.bias_added_after(decay, ratio).finish
-        assert add is not None
-        for seed in seeds_of(config.seeds):
-            plain = trained[f"plain decay, {decay:g}", seed]
-            added[f"{_CONTROL} {ratio:g}, {decay:g}", seed] = dict(add(plain, seed))
-    return added
-
-
-def _strongest(last: pd.DataFrame, arm: str, column: str) -> pd.Series:
-    """Return a column of an arm at the largest decay of the run, by seed."""
-    decay = last["weight_decay"].max()
-    values: pd.Series = last[column]["vanilla" if arm == "vanilla" else f"{arm}, {decay:g}"]
-    return values
-
-
-def _ratio(arm: str, other: str, column: str) -> Callable[[pd.DataFrame], pd.Series]:
-    return lambda last: _strongest(last, arm, column) / _strongest(last, other, column)
-
-
-def _gain(arm: str, other: str, column: str) -> Callable[[pd.DataFrame], pd.Series]:
-    return lambda last: _strongest(last, arm, column) - _strongest(last, other, column)
-
+_VANILLA = of(method="vanilla")
+_DECAY = _strongest("plain decay")
+_SYRE = _strongest("syre", sigma_ratio=0.01)
+_STRONG = _strongest("syre", sigma_ratio=0.3)
 
 CLAIMS = (
     Claim(
         text="Strong weight decay lowers the rank of the features",
         paper="vanilla: the rank falls, and accuracy with it",
-        measure=_ratio("plain decay", "vanilla", "effective_rank"),
+        measure=ratio(_DECAY, _VANILLA, "effective_rank"),
         unit="effective rank, largest decay / none",
         holds=lambda values: bool((values < 0.8).all()),
         comment="Accuracy falls along, and a smaller decay is the simplest way to keep both.",
@@ -405,15 +303,14 @@ CLAIMS = (
     Claim(
         text="Syre at its default strength has features of full numerical rank",
         paper="syre: full rank",
-        measure=_ratio("syre 0.01", "vanilla", "rank"),
+        measure=ratio(_SYRE, _VANILLA, "rank"),
         unit="numerical rank, syre 0.01 at the largest decay / no decay",
         holds=lambda values: bool(values.mean() > 0.9),
         comment="This is the number that the next row explains.",
     ),
     Claim(
         text="That rank is more than theta_0 gives when it is added after training",
-        paper="no such control",
-        measure=_ratio("syre 0.01", f"{_CONTROL} 0.01", "rank"),
+        measure=ratio(_SYRE, _strongest("bias added after", sigma_ratio=0.01), "rank"),
         unit="numerical rank, syre 0.01 / bias 0.01 added after",
         holds=lambda values: bool(values.mean() > 1.1),
         comment="Near 1 noise alone explains the rank; what is above gains no accuracy: see below.",
@@ -421,7 +318,7 @@ CLAIMS = (
     Claim(
         text="Syre at its default strength keeps the accuracy",
         paper="vanilla's accuracy falls, syre's does not",
-        measure=_gain("syre 0.01", "plain decay", "accuracy"),
+        measure=difference(_SYRE, _DECAY, "accuracy"),
         unit="accuracy of syre 0.01 - plain decay, at the largest decay",
         holds=lambda values: bool(values.mean() > 0.01),
         comment="The default is made to leave saddles, not to outweigh a decay that is too strong.",
@@ -429,7 +326,7 @@ CLAIMS = (
     Claim(
         text="Syre of strength 0.3 keeps more of the features than its control",
         paper="syre: full rank",
-        measure=_ratio("syre 0.3", f"{_CONTROL} 0.3", "effective_rank"),
+        measure=ratio(_STRONG, _strongest("bias added after", sigma_ratio=0.3), "effective_rank"),
         unit="effective rank, syre 0.3 / bias 0.3 added after, at the largest decay",
         holds=lambda values: bool((values > 1.1).all()),
         comment="Here the network has learned to use theta_0; added afterwards it does harm.",
@@ -437,15 +334,14 @@ CLAIMS = (
     Claim(
         text="Syre of strength 0.3 keeps more of the accuracy than plain decay",
         paper="syre keeps the accuracy",
-        measure=_gain("syre 0.3", "plain decay", "accuracy"),
+        measure=difference(_STRONG, _DECAY, "accuracy"),
         unit="accuracy of syre 0.3 - plain decay, at the largest decay",
         holds=lambda values: bool((values > 0).all()),
         comment="No decay at all keeps still more: see the next row.",
     ),
     Claim(
         text="At the largest decay syre of strength 0.3 is as accurate as training without decay",
-        paper="no such control",
-        measure=_gain("syre 0.3", "vanilla", "accuracy"),
+        measure=difference(_STRONG, _VANILLA, "accuracy"),
         unit="accuracy of syre 0.3 at the largest decay - no decay",
         holds=lambda values: bool(values.mean() > -0.01),
         comment="Where decay is the cause, less decay is the first remedy to try.",

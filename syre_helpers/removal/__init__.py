@@ -8,6 +8,7 @@ from .arms import Arm
 from .attach import Attachment, attach_pull
 from .names import effective_parameters
 from .pull import Pull, around
+from .redo import redo
 from .syre import Syre
 from .warning import SyreWarning
 
@@ -21,4 +22,5 @@ __all__ = [
     "around",
     "attach_pull",
     "effective_parameters",
+    "redo",
 ]

@@ -289,7 +289,7 @@ class pull_to_start(plain_decay):
         return Pull(self.weight_decay, centre=centre)
 
     def _strength(self) -> str:
-        return self.method if self.scale == 1 else f"{self.method} x{self.scale:g}"
+        return self.method if self.scale == 1 else f"{self.method} x{self.scale:.3g}"
 
 
 @dataclass(frozen=True)

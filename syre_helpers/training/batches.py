@@ -1,12 +1,14 @@
-"""Data for training steps: what the batch of step t is depends on (seed, t) only."""
+"""Data for training steps: the batch of step t depends on (seed, t) only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from .options import at_least_one
 
 Pair = tuple[Tensor | None, Tensor]
 Data = Sequence[Tensor | None] | Callable[[int], Pair]
@@ -14,6 +16,7 @@ Data = Sequence[Tensor | None] | Callable[[int], Pair]
 
 `x` is None for models that take no input, such as matrix factorisations.
 """
+_NARROW = (torch.uint8, torch.int8, torch.int16, torch.int32)
 
 
 class Batch(NamedTuple):
@@ -33,50 +36,19 @@ class Batch(NamedTuple):
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """What a recorded step depends on."""
+        """What a traced step depends on."""
         return tuple(None if t is None else (t.shape, t.dtype) for t in self)
 
-
-def checked_pairs(data: Data, dtype: torch.dtype, device: torch.device) -> tuple[Pair, Pair | None]:
-    """Return the training pair and the test pair (None without one) on a device.
-
-    Raises
-    ------
-    ValueError
-        If a tensor is empty or holds NaN, or inputs and targets differ in number.
-    """
-    if callable(data) or len(data) not in (2, 4):
-        raise ValueError(
-            "data must be (x, y), (x_train, y_train, x_test, y_test) or a function of the step"
-        )
-    pairs = [_checked(data[k], data[k + 1], dtype, device) for k in range(0, len(data), 2)]
-    return pairs[0], pairs[1] if len(pairs) == 2 else None
+    def of_first(self) -> Pair:
+        """Return the inputs and targets of the first model."""
+        if self.which is None:
+            return self.x, self.y
+        which = self.which[0]
+        return None if self.x is None else self.x[which], self.y[which]
 
 
-def _checked(x: Tensor | None, y: Tensor | None, dtype: torch.dtype, device: torch.device) -> Pair:
-    if y is None:
-        raise ValueError("data has no targets: y is None")
-    for name, tensor in (("x", x), ("y", y)):
-        if tensor is None:
-            continue
-        if tensor.numel() == 0:
-            raise ValueError(
-                f"data: {name} is empty (shape {tuple(tensor.shape)}); pass at least one sample"
-            )
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise ValueError(f"data: {name} holds NaN or infinite values; clean it first")
-    if x is not None and len(x) != len(y):
-        raise ValueError(f"data: x has {len(x)} samples and y has {len(y)}; they must match")
-    return None if x is None else _moved(x, dtype, device), _moved(y, dtype, device)
-
-
-def _moved(tensor: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Move to the device; floating tensors take the model's dtype, labels keep theirs."""
-    return tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
-
-
-class BatchOrder:
-    """Indices of minibatches, without replacement within an epoch.
+class StackedOrder:
+    """Indices of minibatches, without replacement within an epoch, for several seeds at once.
 
     Each epoch's permutation comes from a generator of its own, so the batch of any step is known
     without running the steps before it: a resumed run needs no generator state.
@@ -87,8 +59,10 @@ class BatchOrder:
         Size of the training set.
     batch_size : int
         Size of a batch; the remainder of an epoch is dropped.
-    seed : int
-        Runs with the same seed see the same batches, whatever their arm.
+    seeds : sequence of int
+        One per model; models with the same seed see the same batches, whatever their arm.
+    device : torch.device
+        Where the indices are wanted.
 
     Raises
     ------
@@ -96,43 +70,13 @@ class BatchOrder:
         If the batch size is not between 1 and the number of samples.
     """
 
-    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
-        if not 1 <= batch_size <= samples:
-            raise ValueError(
-                f"batch_size={batch_size} must be between 1 and the {samples} training samples"
-            )
-        self._samples = samples
-        self._batch_size = batch_size
-        self._seed = seed
-        self._epoch = -1
-        self._order = torch.empty(0, dtype=torch.int64)
-
-    def at(self, step: int) -> Tensor:
-        """Return the indices of the batch of a step, counted from 0; shape (batch_size,)."""
-        epoch, k = divmod(step, self._samples // self._batch_size)
-        if epoch != self._epoch:
-            self._order = _order_of(self._samples, self._seed, epoch)
-            self._epoch = epoch
-        return self._order[k * self._batch_size : (k + 1) * self._batch_size]
-
-
-class StackedOrder:
-    """The same for several seeds at once: an epoch at a time, on the device of the data.
-
-    Parameters
-    ----------
-    samples, batch_size : int
-        As in `BatchOrder`.
-    seeds : sequence of int
-        One a model; models with the same seed see the same batches.
-    device : torch.device
-        Where the indices are wanted.
-    """
-
     def __init__(
         self, samples: int, batch_size: int, seeds: Sequence[int], device: torch.device
     ) -> None:
-        BatchOrder(samples, batch_size, 0)  # the same sizes are in range
+        if at_least_one("batch_size", batch_size) > samples:
+            raise ValueError(
+                f"batch_size={batch_size} must be between 1 and the {samples} training samples"
+            )
         self._samples = samples
         self._batch_size = batch_size
         self._seeds = list(dict.fromkeys(seeds))
@@ -150,33 +94,62 @@ class StackedOrder:
         return self._order[:, k * self._batch_size : (k + 1) * self._batch_size][self._which]
 
 
-class Source:
-    """The data of stacked models.
+class BatchOrder(StackedOrder):
+    """Indices of one model's minibatches, as in `StackedOrder`; on the CPU.
+
+    Parameters
+    ----------
+    samples, batch_size : int
+        As in `StackedOrder`.
+    seed : int
+        The seed of the run.
+    """
+
+    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
+        super().__init__(samples, batch_size, [seed], torch.device("cpu"))
+
+    def at(self, step: int) -> Tensor:
+        """Return the indices of the batch of a step, counted from 0; shape (batch_size,)."""
+        return super().at(step)[0]
+
+
+class Batches:
+    """The data of one model or many: the batch of each step, and the pairs that are measured.
 
     Parameters
     ----------
     data : tuple or callable
-        As in `fit_many`.
+        As in `train_many`.
     reference : Tensor
         A parameter: data go to its device and take its type.
     batch_size : int or None
-        As in `fit_many`.
+        As in `train_many`.
+
+    Attributes
+    ----------
+    test : tuple of Tensor, optional
+        The test inputs and targets.
 
     Raises
     ------
+    TypeError
+        If data are not tensors.
     ValueError
         If data are bad, or `batch_size` does not suit them.
     """
 
     def __init__(self, data: Data, reference: Tensor, batch_size: int | None) -> None:
         self._function = data if callable(data) else None
-        self._batch_size = batch_size
         self._train: Pair | None = None
         self.test: Pair | None = None
+        self.batch_size = batch_size
         if not callable(data):
-            self._train, self.test = checked_pairs(data, reference.dtype, reference.device)
-        if batch_size is not None and (self._train is None or self._train[0] is None):
+            self._train, self.test = _checked_pairs(data, reference)
+        if batch_size is None:
+            return
+        if self._train is None or self._train[0] is None:
             raise ValueError("batch_size needs data with inputs: (x, y), not a function or x=None")
+        BatchOrder(len(self._train[1]), batch_size, 0)  # the size is in range
 
     @property
     def samples(self) -> int:
@@ -186,18 +159,81 @@ class Source:
 
     def pair(self, step: int) -> Pair:
         """Return the training pair: all of it, or that of a step where data are a function."""
-        if self._function is not None:
-            return self._function(step)
-        assert self._train is not None
-        return self._train
+        if self._function is None:
+            assert self._train is not None
+            return self._train
+        pair: Any = self._function(step)
+        if not isinstance(pair, Sequence) or len(pair) != 2 or not isinstance(pair[1], Tensor):
+            raise TypeError(f"data({step}) must return a pair of tensors (x, y), got {type(pair)}")
+        return pair[0], pair[1]
 
-    def batches(self, seeds: Sequence[int]) -> Callable[[int], Batch]:
+    def of(self, seeds: Sequence[int]) -> Callable[[int], Batch]:
         """Return the batches of models with these seeds, as a function of the step."""
-        if self._batch_size is None:
+        if self.batch_size is None:
             return lambda step: Batch(*self.pair(step))
         x, y = self.pair(0)
-        order = StackedOrder(len(y), self._batch_size, seeds, y.device)
+        order = StackedOrder(len(y), self.batch_size, seeds, y.device)
         return lambda step: Batch(x, y, order.at(step))
+
+    def examples(self, steps: int) -> list[Tensor | None]:
+        """Return the tensors that tell these data from others.
+
+        Parameters
+        ----------
+        steps : int
+            Of the run. Where data are a function, its first and its last batch count.
+
+        Returns
+        -------
+        list of Tensor or None
+            Inputs and targets in turn.
+        """
+        if self._function is not None:
+            return [*self.pair(0), *self.pair(steps - 1)]
+        return [*self.pair(0), *(self.test or ())]
+
+
+def _checked_pairs(data: Sequence[Tensor | None], reference: Tensor) -> tuple[Pair, Pair | None]:
+    """Return the training pair and the test pair (None without one), like a parameter."""
+    if not isinstance(data, Sequence):
+        raise TypeError(
+            f"data is a {type(data).__name__}; pass tensors (x, y) of all samples with "
+            "batch_size=..., or a function of the step that returns the (x, y) of that step"
+        )
+    if len(data) not in (2, 4):
+        raise ValueError(
+            "data must be (x, y), (x_train, y_train, x_test, y_test) or a function of the step"
+        )
+    pairs = [_checked(data[k], data[k + 1], reference) for k in range(0, len(data), 2)]
+    return pairs[0], pairs[1] if len(pairs) == 2 else None
+
+
+def _checked(x: Tensor | None, y: Tensor | None, reference: Tensor) -> Pair:
+    if y is None:
+        raise ValueError("data has no targets: y is None")
+    for name, tensor in (("x", x), ("y", y)):
+        if tensor is None:
+            continue
+        if not isinstance(tensor, Tensor):
+            kind = type(tensor).__name__
+            raise TypeError(f"data: {name} is a {kind}; pass torch.as_tensor({name})")
+        if tensor.numel() == 0:
+            raise ValueError(
+                f"data: {name} is empty (shape {tuple(tensor.shape)}); pass at least one sample"
+            )
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ValueError(f"data: {name} holds NaN or infinite values; clean it first")
+    if x is not None and len(x) != len(y):
+        raise ValueError(f"data: x has {len(x)} samples and y has {len(y)}; they must match")
+    # PyTorch's losses take labels of 64 bits only.
+    wide = y.long() if y.dtype in _NARROW else y
+    return None if x is None else _moved(x, reference), _moved(wide, reference)
+
+
+def _moved(tensor: Tensor, reference: Tensor) -> Tensor:
+    """Move to the device; floating tensors take the model's dtype, labels keep theirs."""
+    floating = tensor.is_floating_point()
+    return tensor.to(reference.device, reference.dtype if floating else tensor.dtype)
 
 
 def _order_of(samples: int, seed: int, epoch: int) -> Tensor:

@@ -1,91 +1,183 @@
-"""Losses and measures of stacked models."""
+"""Losses and measures of runs, and the table that they make."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 
-from .batches import Pair
-from .options import Measure
+from ..removal import Arm
+from .batches import Batches, Pair
+from .callbacks import Moment, listened_to, tell
+from .options import Measure, Options, columns_of
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-Columns = dict[str, Tensor]
-Rows = list[tuple[int, Any]]
+if TYPE_CHECKING:
+    import pandas as pd
+
+Params = Mapping[str, Tensor]
+Columns = dict[str, list[float]]
+Rows = list[tuple[int, Columns]]
+"""What was measured: numbers of steps, and columns with one number per run."""
 _SAMPLES_AT_ONCE = 300_000
 
 
-def call(model: nn.Module, params: Mapping[str, Tensor], x: Tensor | None) -> Tensor:
-    """Return a model's output with these parameters; `x` is None for models without input."""
-    output: Tensor = functional_call(model, dict(params), () if x is None else (x,))
-    return output
+@dataclass(frozen=True)
+class Run:
+    """One model of a comparison: its arm, its seed, and its parameters as they were made."""
+
+    arm: Arm
+    seed: int
+    initial: dict[str, Tensor]
+
+
+class Models(Protocol):
+    """What can be measured: one model in `fit`, an ensemble in `train_many`."""
+
+    model: nn.Module
+
+    @property
+    def runs(self) -> Sequence[Run]:
+        """One per model."""
+        ...
+
+    @property
+    def params(self) -> Params:
+        """The parameters in training."""
+        ...
+
+    def map(
+        self, function: Callable[[Params], Tensor], which: Sequence[int], at_once: int
+    ) -> list[float]:
+        """Return a function of some models' parameters and buffers; at most `at_once` together."""
+        ...
+
+    def predict(self, values: Params, x: Tensor | None) -> Tensor:
+        """Return the output of one model with these parameters and buffers."""
+        ...
 
 
 class Evaluation:
-    """Losses and measures as columns of numbers, one a model, which stay on the device.
+    """Measures models and keeps the rows.
 
     Parameters
     ----------
-    template : nn.Module
-        The kind of model.
-    loss : callable
-        As in `fit_many`.
-    pair_at : callable
-        ``pair_at(step)`` returns the training pair that counts after that step.
-    test : pair, optional
-        The test pair.
-    samples : int
-        Of the larger of the two; 1 where data are a function.
-    measures : mapping of str to callable
-        As in `fit_many`.
+    options : Options
+        With the loss and the measures.
+    batches : Batches
+        The data. Where they are a function, the batch of the last step counts.
+    models : Models
+        What is measured, in evaluation mode.
+    rows : list, optional
+        Those of an interrupted run, to which new ones are added. Default: none.
     """
 
     def __init__(
-        self,
-        template: nn.Module,
-        loss: Loss,
-        pair_at: Callable[[int], Pair],
-        test: Pair | None,
-        samples: int,
-        measures: Mapping[str, Measure],
+        self, options: Options, batches: Batches, models: Models, rows: Rows | None = None
     ) -> None:
-        self._template = template
-        self._loss = loss
-        self._pair_at = pair_at
-        self._test = test
-        self._measures = measures
+        self._options = options
+        self._batches = batches
+        self._models = models
+        self._names = {name for name, _ in models.model.named_parameters()}
         # A few models at a time, so that large data sets do not need memory for all of them.
-        self._chunk = max(1, _SAMPLES_AT_ONCE // samples)
+        self._at_once = max(1, _SAMPLES_AT_ONCE // batches.samples)
+        self.rows: Rows = rows or []
 
     @torch.no_grad()
-    def __call__(self, params: Mapping[str, Tensor], step: int) -> Columns:
-        """Measure all models; `step` is the one whose data count where data are a function."""
-        pairs = {"train_loss": self._pair_at(step), "test_loss": self._test}
-        columns = {name: self._loss_on(pair) for name, pair in pairs.items() if pair is not None}
-        columns |= {name: self._measured(measure) for name, measure in self._measures.items()}
-        return {
-            name: vmap(function, randomness="different", chunk_size=self._chunk)(dict(params))
-            for name, function in columns.items()
+    def __call__(self, step: int) -> None:
+        """Measure after so many steps; a model that has diverged has NaN for measures."""
+        models, options = self._models, self._options
+        models.model.eval()
+        everyone = range(len(models.runs))
+        train = self._batches.pair(max(step - 1, 0))
+        pairs = {"train_loss": train, "test_loss": self._batches.test}
+        columns = {
+            name: self._map(self._loss_on(pair), everyone)
+            for name, pair in pairs.items()
+            if pair is not None
         }
+        finite = self._map(lambda values: _all_finite(self._params(values)), everyone)
+        sound = [k for k in everyone if finite[k] and math.isfinite(columns["train_loss"][k])]
+        self._warn([k for k in everyone if k not in sound], step)
+        for name, measure in options.measures.items():
+            numbers = dict(zip(sound, self._map(self._measured(measure), sound), strict=True))
+            columns[name] = [numbers.get(k, math.nan) for k in everyone]
+        self.rows.append((step, columns))
+        if listened_to(options.callbacks):
+            rows = table_of(models.runs, self.rows[-1:]).to_dict("records")
+            tell(Moment(step, options.steps, models.params, rows), options.callbacks)
 
-    def _loss_on(self, pair: Pair) -> Callable[[dict[str, Tensor]], Tensor]:
+    def _map(self, function: Callable[[Params], Tensor], which: Sequence[int]) -> list[float]:
+        return self._models.map(function, which, self._at_once) if which else []
+
+    def _loss_on(self, pair: Pair) -> Callable[[Params], Tensor]:
         x, y = pair
-        return lambda params: self._loss(call(self._template, params, x), y)
+        return lambda values: self._options.loss_of(self._models.predict(values, x), y)
 
-    def _measured(self, measure: Measure) -> Callable[[dict[str, Tensor]], Tensor]:
-        template = self._template
-        return lambda params: measure(params, lambda x=None: call(template, params, x))
+    def _measured(self, measure: Measure) -> Callable[[Params], Tensor]:
+        def measured(values: Params) -> Tensor:
+            found = measure(self._params(values), lambda x=None: self._models.predict(values, x))
+            return torch.as_tensor(found)
+
+        return measured
+
+    def _params(self, values: Params) -> Params:
+        """Return the parameters among parameters and buffers."""
+        return {name: value for name, value in values.items() if name in self._names}
+
+    def _warn(self, diverged: Sequence[int], step: int) -> None:
+        """Say which models have diverged since the last measurement."""
+        before = self.rows[-1][1]["train_loss"] if self.rows else None
+        runs = [self._models.runs[k] for k in diverged if not before or math.isfinite(before[k])]
+        if runs:
+            names = "; ".join(f"{run.arm.label}, seed {run.seed}" for run in runs[:5])
+            more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
+            warnings.warn(
+                f"training diverged before step {step}: {names}{more}. Their loss is not finite, "
+                "and their measures are NaN; lower the learning rate or the weight decay",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
 
-def plain(rows: Rows) -> Rows:
-    """Return rows as numbers: fetched from the device, all at once."""
+def _all_finite(values: Params) -> Tensor:
+    return torch.stack([value.isfinite().all() for value in values.values()]).all()
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of several groups of runs as those of one group."""
     return [
-        (at, {name: _numbers(column) for name, column in columns.items()}) for at, columns in rows
+        (step, {name: [v for _, columns in same for v in columns[name]] for name in names})
+        for same in zip(*parts, strict=True)
+        for step, names in same[:1]
     ]
 
 
-def _numbers(column: Tensor | list[float]) -> list[float]:
-    return column if isinstance(column, list) else column.cpu().double().tolist()
+def table_of(runs: Sequence[Run], rows: Rows) -> pd.DataFrame:
+    """Return rows as a table: one line per run and step measured, step by step.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        In the order of the numbers in the rows.
+    rows : list
+        What was measured.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``arm`` (its label), the arms' settings, ``seed``, ``step``, and those of the rows.
+    """
+    import pandas as pd
+
+    described = columns_of([run.arm for run in runs])
+    columns = {name: [own[name] for own in described] * len(rows) for name in described[0]}
+    columns["seed"] = [run.seed for run in runs] * len(rows)
+    columns["step"] = [step for step, _ in rows for _ in runs]
+    for name in rows[0][1]:
+        columns[name] = [value for _, row in rows for value in row[name]]
+    return pd.DataFrame(columns)

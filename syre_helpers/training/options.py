@@ -1,17 +1,21 @@
-"""What `fit` and `fit_many` have in common: arguments, progress, and when to measure."""
+"""Arguments that `fit` and `train_many` share, and their checks."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..removal import Arm
+from .callbacks import Callback
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 Predict = Callable[..., Tensor]
 Measure = Callable[[Mapping[str, Tensor], Predict], Tensor]
 """``measure(params, predict)`` returns a scalar tensor; ``predict(x)`` is the model's output."""
@@ -25,97 +29,252 @@ ELEMENTWISE = (
     torch.optim.Adamax, torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.Adadelta,
     torch.optim.Rprop,
 )  # fmt: skip
+_OTHER_COLUMNS = ("seed", "step", "train_loss", "test_loss")
 
 
-def make_checked_optimizer(make: MakeOptimizer, params: list[Tensor]) -> Optimizer:
-    """Make the optimizer and see that it is one that the arms can work with.
+@dataclass(frozen=True)
+class Options:
+    """How a run trains and is measured, be it of one model or of many.
+
+    Parameters
+    ----------
+    arms : tuple of Arm
+        Those that are compared; one in `fit`.
+    steps, loss, optimizer, schedule, coupled, measures, log_every, callbacks
+        As in `train_many`.
+
+    Attributes
+    ----------
+    logged : frozenset of int
+        The numbers of steps after which to measure: 0, the last, and those of `log_every`.
 
     Raises
     ------
+    TypeError
+        If an argument is of a wrong type.
     ValueError
-        If it is not element-wise, or decays by itself.
+        If an argument is out of range, or a measure has the name of another column.
     """
-    optimizer = make(params)
-    if not isinstance(optimizer, ELEMENTWISE):
-        names = ", ".join(kind.__name__ for kind in ELEMENTWISE)
-        raise ValueError(
-            f"optimizer {type(optimizer).__name__} is not known to treat each element by itself; "
-            f"use one of {names}"
-        )
-    for group in optimizer.param_groups:
-        if group.get("weight_decay", 0) != 0:
+
+    arms: tuple[Arm, ...]
+    steps: int
+    loss: Loss
+    optimizer: MakeOptimizer
+    schedule: Schedule | None
+    coupled: bool
+    measures: Mapping[str, Measure]
+    log_every: int | Sequence[int] | None
+    callbacks: Sequence[Callback]
+    logged: frozenset[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", at_least_one("steps", self.steps))
+        object.__setattr__(self, "logged", _measuring_steps(self.steps, self.log_every))
+        for arm in self.arms:
+            if not isinstance(arm, Arm):
+                raise TypeError(
+                    f"arm {arm!r} is no arm; use one of syre_helpers.arms, as vanilla()"
+                )
+        functions: dict[str, Any] = {
+            "loss": self.loss,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+        }
+        functions |= {f"measures[{name!r}]": measure for name, measure in self.measures.items()}
+        functions |= {f"callbacks[{k}]": callback for k, callback in enumerate(self.callbacks)}
+        for argument, function in functions.items():
+            if not callable(function) and (argument, function) != ("schedule", None):
+                raise TypeError(f"{argument}={function!r} cannot be called; pass a function")
+        if not isinstance(self.coupled, bool):
+            raise TypeError(f"coupled={self.coupled!r} must be True or False")
+        taken = {*columns_of(self.arms)[0], *_OTHER_COLUMNS} & {*self.measures}
+        if taken:
             raise ValueError(
-                f"the optimizer has weight_decay={group['weight_decay']!r}; make it with "
-                "weight_decay=0, the arms bring the decay"
+                f"measures: {sorted(taken)} are columns of the table already; choose other names"
             )
-    return optimizer
+
+    def make_optimizer(self, params: list[Tensor]) -> Optimizer:
+        """Make the optimizer and see that it is one that the arms can work with.
+
+        Parameters
+        ----------
+        params : list of Tensor
+            What it is to train.
+
+        Returns
+        -------
+        torch.optim.Optimizer
+            It treats every element by itself, and has no weight decay.
+
+        Raises
+        ------
+        ValueError
+            If it is another one.
+        """
+        optimizer = self.optimizer(params)
+        if not isinstance(optimizer, ELEMENTWISE):
+            names = ", ".join(kind.__name__ for kind in ELEMENTWISE)
+            raise ValueError(
+                f"optimizer {type(optimizer).__name__} is not known to treat each element by "
+                f"itself; use one of {names}"
+            )
+        for group in optimizer.param_groups:
+            if group.get("weight_decay", 0) != 0:
+                raise ValueError(
+                    f"the optimizer has weight_decay={group['weight_decay']!r}; make it with "
+                    "weight_decay=0, the arms bring the decay"
+                )
+        return optimizer
+
+    def factor(self, step: int) -> float:
+        """Return the factor of the learning rate at a step, counted from 0.
+
+        Parameters
+        ----------
+        step : int
+            The number of the step.
+
+        Returns
+        -------
+        float
+            1 without a schedule.
+
+        Raises
+        ------
+        ValueError
+            If the schedule's factor is negative, NaN or infinite.
+        """
+        factor = 1.0 if self.schedule is None else float(self.schedule(step))
+        if not math.isfinite(factor) or factor < 0:
+            raise ValueError(
+                f"schedule({step}) is {factor}; it must be a finite factor of the rate, 0 or more"
+            )
+        return factor
+
+    def set_rate(self, optimizer: Optimizer, initial: float, step: int) -> None:
+        """Set the learning rate of a step, given the one that the optimizer was made with."""
+        if self.schedule is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = initial * self.factor(step)
+
+    def loss_of(self, output: Tensor, y: Tensor) -> Tensor:
+        """Return the loss of a model's output.
+
+        Parameters
+        ----------
+        output, y : Tensor
+            What the model made, and what it should have made.
+
+        Returns
+        -------
+        Tensor
+            A scalar.
+
+        Raises
+        ------
+        ValueError
+            If the function `loss` returned something else.
+        """
+        value: Any = self.loss(output, y)
+        if isinstance(value, Tensor) and value.ndim == 0:
+            return value
+        what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r}"
+        raise ValueError(f"loss returned {what}; it must return a scalar tensor, such as the mean")
 
 
-def set_rate(optimizer: Optimizer, lr: float) -> None:
-    """Set the learning rate of the coming step."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
+def whole_number(argument: str, value: object) -> int:
+    """Return a whole number, NumPy's included, as an int.
 
+    Parameters
+    ----------
+    argument : str
+        What to call it in the message.
+    value : object
+        The number.
 
-def measuring_steps(steps: int, log_every: int | Sequence[int] | None) -> set[int]:
-    """Return after which steps to measure; always before the first and after the last.
+    Returns
+    -------
+    int
+        The same number.
 
     Raises
     ------
-    ValueError
-        If `steps` or `log_every` is out of range.
+    TypeError
+        If it is no whole number.
     """
-    if steps < 1:
-        raise ValueError(f"steps={steps} must be at least 1")
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{argument}={value!r} must be a whole number")
+    return operator.index(value)
+
+
+def at_least_one(argument: str, value: object) -> int:
+    """Return a whole number as an int, or raise ValueError if it is less than 1."""
+    number = whole_number(argument, value)
+    if number < 1:
+        raise ValueError(f"{argument}={value!r} must be at least 1")
+    return number
+
+
+def _measuring_steps(steps: int, log_every: int | Sequence[int] | None) -> frozenset[int]:
     if log_every is None:
-        return {0, steps}
-    if isinstance(log_every, int):
-        if log_every < 1:
-            raise ValueError(f"log_every={log_every} must be at least 1 step")
-        return {*range(0, steps, log_every), steps}
-    outside = [s for s in log_every if not 0 <= s <= steps]
+        return frozenset({0, steps})
+    if not isinstance(log_every, Iterable):
+        return frozenset({*range(0, steps, at_least_one("log_every", log_every)), steps})
+    outside = [s for s in log_every if not 0 <= s <= steps or s != int(s)]
     if outside:
-        raise ValueError(f"log_every holds steps outside 0 to {steps}: {outside[:3]}")
-    return {0, *log_every, steps}
-
-
-Listener = Callable[[int, int], None]
-"""``listener(done, total)`` is told before each step, and may end the training by an exception."""
-_LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
-
-
-@contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Tell a listener of all training inside the ``with`` block, in place of showing a bar."""
-    token = _LISTENER.set(listener)
-    try:
-        yield
-    finally:
-        _LISTENER.reset(token)
-
-
-def progress(steps: range, label: str) -> Iterable[int]:
-    """Show a plain bar on stderr that vanishes; none where ``SYRE_PROGRESS=0``, or a listener."""
-    listener = _LISTENER.get()
-    if listener is not None:
-        return _told(steps, listener)
-    from tqdm import tqdm
-
-    hidden = os.environ.get("SYRE_PROGRESS", "1") == "0"
-    return tqdm(steps, desc=label, leave=False, file=sys.stderr, disable=hidden, mininterval=0.5)
-
-
-def _told(steps: range, listener: Listener) -> Iterator[int]:
-    for done, step in enumerate(steps):
-        listener(done, len(steps))
-        yield step
+        raise ValueError(
+            f"log_every holds {outside[:3]}, which are no numbers of steps from 0 to {steps}"
+        )
+    return frozenset({0, *(int(s) for s in log_every), steps})
 
 
 def made_with_seed(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Call `make_model` under a seed, leaving the caller's global generator as it was."""
+    """Return a new model, made under a seed; the caller's global generator stays as it was.
+
+    Parameters
+    ----------
+    make_model : callable
+        Returns the model.
+    seed : int
+        Of torch's global generator while the model is made.
+
+    Returns
+    -------
+    torch.nn.Module
+        The model.
+
+    Raises
+    ------
+    TypeError
+        If `make_model` returns something else.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = make_model()
     if not isinstance(model, nn.Module):
         raise TypeError(f"make_model must return an nn.Module, got {type(model).__name__}")
     return model
+
+
+def due(every: int, step: int) -> bool:
+    """Test whether what happens every `every` steps happens at this one; never at step 0."""
+    return every > 0 and step > 0 and step % every == 0
+
+
+def last_due(every: int, step: int) -> int:
+    """Return the last step, up to this one, at which it was due; 0 where there was none."""
+    return step - step % every if every else 0
+
+
+def columns_of(arms: Sequence[Arm]) -> list[dict[str, Any]]:
+    """Return the columns that describe each arm in a table: its label and its settings.
+
+    A setting that an arm lacks is NaN; `variant` is left out where it is empty for all arms.
+    """
+    settings = [arm.settings() for arm in arms]
+    names = dict.fromkeys(name for own in settings for name in own)
+    used = [n for n in names if n != "variant" or any(own.get(n) for own in settings)]
+    return [
+        {"arm": arm.label} | {n: math.nan if own.get(n) is None else own[n] for n in used}
+        for arm, own in zip(arms, settings, strict=True)
+    ]

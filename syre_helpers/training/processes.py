@@ -1,21 +1,22 @@
-"""Several processes that train one model: each computes its share of every batch.
+"""Several processes that train one model: each computes the outputs of its share of every batch.
 
-They are started, and told of one another, by `accelerate`. The loss is that of the whole batch: the
-outputs are brought together before it is computed, so that it need not be a mean over samples.
+They are started, and told of one another, by `accelerate`; PyTorch's `DistributedDataParallel`
+averages the gradients.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 
 from ..removal.sharded import is_sharded
-from .batch_norm import over_all_processes
 from .device import pick_device
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Processes:
 
     def __init__(self, accelerator: Accelerator | None, device: torch.device) -> None:
         self._accelerator = accelerator
+        self._trained: nn.Module | None = None
         self.count, self._rank, self.device, self._mixed = 1, 0, device, False
         if accelerator is not None:
             _check(accelerator)
@@ -58,10 +60,21 @@ class Processes:
     def place(self, model: nn.Module) -> nn.Module:
         """Move a model to the device, with the main process' parameters and buffers everywhere.
 
+        Parameters
+        ----------
+        model : nn.Module
+            Changed in place. On several GPUs its BatchNorm layers become ``SyncBatchNorm``.
+
+        Returns
+        -------
+        nn.Module
+            The same model.
+
         Raises
         ------
         ValueError
-            If the model is sharded: every process needs the whole of it.
+            If the model is sharded, of which every process needs the whole; or if it has BatchNorm
+            and there are several processes on CPUs.
         """
         for name, parameter in model.named_parameters():
             if is_sharded(parameter):
@@ -70,36 +83,51 @@ class Processes:
                     "own, syre.attach(optimizer, model) pulls sharded ones"
                 )
         model.to(self.device)
+        self._trained = model
         if self.count > 1:
-            for value in (*model.parameters(), *model.buffers()):
-                sent = value.detach().contiguous()
-                torch.distributed.broadcast(sent, src=0)
-                value.detach().copy_(sent)
+            if self.device.type != "cpu":
+                model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            norms = [n for n, m in model.named_modules() if isinstance(m, _BatchNorm)]
+            if norms and self.device.type == "cpu":
+                raise ValueError(
+                    f"the model has BatchNorm ({norms[0]!r}), and {self.count} processes on a CPU "
+                    "cannot share its statistics; train it in one process, or on GPUs"
+                )
+            if any(p.requires_grad for p in model.parameters()):
+                # It brings all processes to the first one's parameters and buffers.
+                self._trained = DistributedDataParallel(model, find_unused_parameters=True)
         return model
 
-    def joint_statistics(self, model: nn.Module) -> AbstractContextManager[object]:
-        """Let BatchNorm see the whole batch inside the ``with`` block."""
-        return over_all_processes(model, self._add) if self.count > 1 else nullcontext()
-
     def output(self, model: nn.Module, x: Tensor | None) -> Tensor:
-        """Return what the model makes of inputs, computed in the accelerator's precision."""
+        """Return the output of a model for inputs, computed in the accelerator's precision."""
         lowered = nullcontext() if self._accelerator is None else self._accelerator.autocast()
         with lowered:
             output: Tensor = model() if x is None else model(x)
         return output.float() if self._mixed and output.dtype in _HALVES else output
 
     def gradients(
-        self,
-        output: Callable[[Tensor | None], Tensor],
-        loss: Callable[[Tensor, Tensor], Tensor],
-        batch: Pair,
-        parameters: Iterable[Tensor],
+        self, model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], batch: Pair
     ) -> None:
-        """Leave in ``.grad`` what one process would, which had the whole batch to itself."""
+        """Leave in ``.grad`` what one process would, which had the whole batch to itself.
+
+        Parameters
+        ----------
+        model : nn.Module
+            From `place`.
+        loss : callable
+            ``loss(output, y)``; need not be a mean over samples.
+        batch : tuple of Tensor
+            The whole of it, in every process.
+
+        Raises
+        ------
+        ValueError
+            If the batch cannot be shared out, or the outputs cannot be joined.
+        """
         x, y = batch
         if self.count == 1 or x is None:
             # Without inputs nothing can be shared out: every process computes the same.
-            loss(output(x), y).backward()
+            loss(self.output(model, x), y).backward()
             return
         if len(x) < self.count:
             raise ValueError(
@@ -107,9 +135,9 @@ class Processes:
                 "batch_size or start fewer"
             )
         shares = x.tensor_split(self.count)
-        joined = self._joined(output(shares[self._rank]), [len(share) for share in shares])
-        loss(joined, y).backward()
-        self._average([p.grad for p in parameters if p.grad is not None])
+        assert self._trained is not None
+        own = self.output(self._trained, shares[self._rank])
+        loss(self._joined(own, [len(share) for share in shares]), y).backward()
 
     def wait(self) -> None:
         """Go on only when all processes have come to this point."""
@@ -117,9 +145,23 @@ class Processes:
             self._accelerator.wait_for_everyone()
 
     def check_alike(self, found: bool, what: str) -> None:
-        """Raise ValueError where only some of the processes have found a thing."""
-        if self.count > 1:
-            seen = int(self._add(torch.tensor([int(found)], device=self.device)))
+        """Check that all processes have found a thing, or none.
+
+        Parameters
+        ----------
+        found : bool
+            Whether this process has.
+        what : str
+            What to call it in the message.
+
+        Raises
+        ------
+        ValueError
+            If only some have.
+        """
+        if self._accelerator is not None and self.count > 1:
+            one = torch.tensor([int(found)], device=self.device)
+            seen = int(self._accelerator.reduce(one, reduction="sum"))
             if seen not in (0, self.count):
                 raise ValueError(
                     f"{what} is there for {seen} of {self.count} processes; put it where all of "
@@ -135,7 +177,7 @@ class Processes:
         if own.ndim == 0 or len(own) != sizes[self._rank]:
             raise ValueError(
                 f"the model made an output of shape {tuple(own.shape)} from "
-                f"{sizes[self._rank]} samples; in several processes it needs one row a sample"
+                f"{sizes[self._rank]} samples; in several processes it needs one row per sample"
             )
         # Shares differ by one sample at most; what is sent must not differ.
         sent = own.detach().new_zeros(max(sizes), *own.shape[1:])
@@ -147,19 +189,6 @@ class Processes:
             own.register_hook(lambda gradient: gradient * self.count)
         parts[self._rank] = own
         return torch.cat(parts)
-
-    def _average(self, gradients: list[Tensor]) -> None:
-        """Replace gradients by their means over the processes, in one message a number format."""
-        for dtype in dict.fromkeys(g.dtype for g in gradients):
-            alike = [g for g in gradients if g.dtype == dtype]
-            mean = self._add(torch.cat([g.reshape(-1) for g in alike])) / self.count
-            for g, part in zip(alike, mean.split([g.numel() for g in alike]), strict=True):
-                g.copy_(part.view_as(g))
-
-    def _add(self, tensor: Tensor) -> Tensor:
-        assert self._accelerator is not None
-        total: Tensor = self._accelerator.reduce(tensor, reduction="sum")
-        return total
 
 
 def launched(device: str | None = None) -> Accelerator | None:

@@ -1,6 +1,6 @@
 """Steps of `torch.optim` as plain functions of tensors, for the compiler.
 
-``torch.optim`` itself cannot be recorded: what changes from step to step (the rate, corrections of
+``torch.optim`` itself cannot be traced: what changes from step to step (the rate, corrections of
 bias) are Python numbers there. Here they come in as tensors. The state stays where ``torch.optim``
 keeps it, so that a run may change between the two at any step.
 """
@@ -18,8 +18,8 @@ Updated = tuple[Tensor, list[Tensor]]
 
 
 @dataclass(frozen=True)
-class Rule:
-    """How one kind of optimizer updates a parameter.
+class FunctionalUpdate:
+    """The step of one kind of optimizer, as a function.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ class Rule:
     update: Callable[[Tensor, Tensor, list[Tensor], Sequence[Tensor]], Updated]
 
 
-def rule_of(optimizer: Optimizer) -> Rule | None:
-    """Return the rule of an optimizer, or None where it has none here."""
+def functional_update(optimizer: Optimizer) -> FunctionalUpdate | None:
+    """Return the update of an optimizer as a function, or None where it has none here."""
     if len(optimizer.param_groups) != 1 or optimizer.param_groups[0].get("maximize"):
         return None
     group = optimizer.param_groups[0]
@@ -48,7 +48,7 @@ def rule_of(optimizer: Optimizer) -> Rule | None:
     return None
 
 
-def _sgd(group: dict[str, Any]) -> Rule:
+def _sgd(group: dict[str, Any]) -> FunctionalUpdate:
     momentum, fresh = group["momentum"], 1 - group["dampening"]
     nesterov = group["nesterov"]
 
@@ -58,10 +58,10 @@ def _sgd(group: dict[str, Any]) -> Rule:
             g = g + momentum * state[0] if nesterov else state[0]
         return p - numbers[0] * g, state
 
-    return Rule(("momentum_buffer",) if momentum else (), lambda lr, step: [lr], update)
+    return FunctionalUpdate(("momentum_buffer",) if momentum else (), lambda lr, step: [lr], update)
 
 
-def _adam(group: dict[str, Any]) -> Rule:
+def _adam(group: dict[str, Any]) -> FunctionalUpdate:
     beta1, beta2 = group["betas"]
     eps = group["eps"]
 
@@ -73,4 +73,4 @@ def _adam(group: dict[str, Any]) -> Rule:
         square = beta2 * state[1] + (1 - beta2) * g * g
         return p - numbers[0] * (mean / (square.sqrt() / numbers[1] + eps)), [mean, square]
 
-    return Rule(("exp_avg", "exp_avg_sq"), numbers, update)
+    return FunctionalUpdate(("exp_avg", "exp_avg_sq"), numbers, update)

@@ -7,76 +7,75 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.func import grad, vmap
 from torch.optim import Optimizer
 
-from ..removal import Pull
-from .batches import Batch
-from .compiling import Choice
-from .evaluation import Loss, call
-from .fleet import Fleet
+from ...removal import Pull
+from ..batches import Batch
+from ..options import Options
+from .compile import CompileDecision
+from .ensemble import Ensemble, call
 from .memory import out_of_memory
-from .recorded import draws, keep_memory, record, write_back
-from .rules import Rule, rule_of
+from .optimizers import FunctionalUpdate, functional_update
+from .trace import draws_random_numbers, trace, write_back
 
 Compiled = Callable[..., object]
 
 
-class Programs:
-    """Steps that are recorded or compiled already, for fleets of the same size and kind."""
+class Steps:
+    """Steps that are traced or compiled already, for ensembles of the same size and kind."""
 
     def __init__(self) -> None:
-        self.recorded: dict[object, fx.GraphModule] = {}
-        self.keeping: dict[object, fx.GraphModule] = {}  # the same, in memory of their own
+        self.traced: dict[object, fx.GraphModule] = {}
         self.compiled: dict[object, Compiled] = {}
 
 
 class StackedStep:
-    """The step of a fleet.
+    """The step of an ensemble.
 
     Parameters
     ----------
-    template : nn.Module
-        The kind of model.
-    loss : callable
-        As in `fit_many`.
-    fleet : Fleet
+    ensemble : Ensemble
         Its parameters are changed in place, its pulls read at every step.
+    options : Options
+        With the loss, and whether the pull is coupled.
     optimizer : torch.optim.Optimizer
-        Of the fleet's parameters. It keeps all state, in both ways of taking a step.
-    coupled : bool
-        As in `fit_many`.
-    choice : Choice
+        Of the ensemble's parameters. It keeps all state, in both ways of taking a step.
+    decision : CompileDecision
         Whether to compile; told when that fails.
-    programs : Programs
-        Of the fleets before this one, and for those after it.
+    steps : Steps
+        Of the ensembles before this one, and for those after it.
     """
 
     def __init__(
         self,
-        template: nn.Module,
-        loss: Loss,
-        fleet: Fleet,
+        ensemble: Ensemble,
+        options: Options,
         optimizer: Optimizer,
-        coupled: bool,
-        choice: Choice,
-        programs: Programs,
+        decision: CompileDecision,
+        steps: Steps,
     ) -> None:
-        self._params = fleet.params
-        self._pull = fleet.pull
+        self._ensemble = ensemble
+        self._params = ensemble.params
+        self._pull = ensemble.pull
         self._optimizer = optimizer
-        self._coupled = coupled
-        self._choice = choice
-        self._rule = rule_of(optimizer)
-        self._gradient_of_one = grad(lambda p, x, y: loss(call(template, p, x), y))
-        self._programs = programs
+        self._coupled = options.coupled
+        self._decision = decision
+        self._update = functional_update(optimizer)
+        model = ensemble.model
+        self._gradient_of_one = grad(
+            lambda p, fixed, x, y: options.loss_of(call(model, p | fixed, x), y)
+        )
+        self._steps = steps
         self._compiled: Compiled | None = None
         self._kind: object = None
         self._numbers: tuple[list[float], Tensor] | None = None
-        self._pulls = [
+        # What is read at every step and seldom changed: pulls, then frozen parameters and buffers.
+        self._given = [
             torch.as_tensor(self._pull.weight_decay),
             *(t for part in _parts(self._pull) for t in part.values()),
+            *ensemble.fixed.values(),
         ]
 
     @torch.no_grad()
@@ -84,20 +83,17 @@ class StackedStep:
         """Take one step, counted from 0, at the optimizer's present rate."""
         # torch.optim takes the first step, in which it makes its state; and those whose data have
         # another shape, which would not repay a compilation of their own.
-        rule = self._rule if self._choice.compiled else None
-        if rule is None or not self._has_state(rule) or self._kind not in (None, batch.kind):
+        update = self._update if self._decision.compiled else None
+        if update is None or not self._has_state(update) or self._kind not in (None, batch.kind):
             self._plain_step(batch)
         elif self._compiled is not None:
-            self._compiled(*self._inputs(step, batch, rule))
+            self._compiled(*self._inputs(step, batch, update))
             self._count()
         else:
-            self._first_compiled_step(step, batch, rule)
+            self._first_compiled_step(step, batch, update)
 
     def _plain_step(self, batch: Batch) -> None:
-        done, key = self._programs.keeping, self._key(batch)
-        if key not in done:
-            done[key] = keep_memory(self._recording(batch))
-        gradients = done[key](*self._params.values(), *self._pulls, *batch.tensors)
+        gradients = self._traced(batch)(*self._params.values(), *self._given, *batch.tensors)
         for p, gradient in zip(self._params.values(), gradients, strict=True):
             p.grad = gradient
         if not self._coupled:
@@ -105,70 +101,73 @@ class StackedStep:
                 self._pull.decoupled_(name, p, self._rate)
         self._optimizer.step()
 
-    def _recording(self, batch: Batch) -> fx.GraphModule:
+    def _traced(self, batch: Batch) -> fx.GraphModule:
         """Return the gradients as the optimizer is to see them, as a function of tensors."""
-        done, key = self._programs.recorded, self._key(batch)
+        done, key = self._steps.traced, self._key(batch)
         if key not in done:
 
             def gradients(*tensors: Tensor) -> list[Tensor]:
-                params, pull, own = self._unpack(tensors, batch)
-                stacked = self._stacked_gradients(params, own)
+                params, pull, fixed, own = self._unpack(tensors, batch)
+                stacked = self._stacked_gradients(params, fixed, own)
                 see = pull.coupled if self._coupled else (lambda name, p, g: pull.masked(name, g))
                 return [see(name, p, stacked[name]) for name, p in params.items()]
 
-            tensors = [*self._params.values(), *self._pulls, *batch.tensors]
-            done[key] = record(gradients, tensors)
+            self._ensemble.model.train()
+            done[key] = trace(gradients, [*self._params.values(), *self._given, *batch.tensors])
         return done[key]
 
     def _key(self, batch: Batch) -> object:
-        """Return what tells programs apart: numbers of models, batches, what pulls consist of."""
+        """Return what a traced step depends on: sizes, and of what parts the pulls consist."""
         models = len(next(iter(self._params.values())))
         return models, batch.kind, tuple(tuple(part) for part in _parts(self._pull))
 
-    def _stacked_gradients(self, params: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def _stacked_gradients(
+        self, params: dict[str, Tensor], fixed: dict[str, Tensor], batch: Batch
+    ) -> dict[str, Tensor]:
         x, y, which = batch
         axis = None
         if which is not None:
             axis, x, y = 0, None if x is None else x[which], y[which]
         # An input that is None has no axis.
-        axes = (0, None if x is None else axis, axis)
-        return vmap(self._gradient_of_one, in_dims=axes, randomness="different")(params, x, y)
+        axes = (0, 0, None if x is None else axis, axis)
+        step_of_all = vmap(self._gradient_of_one, in_dims=axes, randomness="different")
+        return step_of_all(params, fixed, x, y)
 
     def _unpack(
         self, tensors: Sequence[Tensor], batch: Batch
-    ) -> tuple[dict[str, Tensor], Pull, Batch]:
-        """Undo ``[*params, *pulls, *batch.tensors]``; `batch` says which tensors it has."""
+    ) -> tuple[dict[str, Tensor], Pull, dict[str, Tensor], Batch]:
+        """Undo ``[*params, *given, *batch.tensors]``; `batch` says which tensors it has."""
         rest = iter(tensors)
         params = {name: next(rest) for name in self._params}
         decay = next(rest)
-        parts = ({name: next(rest) for name in which} for which in _parts(self._pull))
-        pull = Pull(decay, *parts)
+        parts = [{name: next(rest) for name in which} for which in _parts(self._pull)]
+        fixed = {name: next(rest) for name in self._ensemble.fixed}
         x, y, which = (None if t is None else next(rest) for t in batch)
         assert y is not None
-        return params, pull, Batch(x, y, which)
+        return params, Pull(decay, *parts), fixed, Batch(x, y, which)
 
     # ---- compiled ----------------------------------------------------------------------------
 
-    def _first_compiled_step(self, step: int, batch: Batch, rule: Rule) -> None:
+    def _first_compiled_step(self, step: int, batch: Batch, update: FunctionalUpdate) -> None:
         """Compile the step for batches of this kind and take it; or say why not, and do without.
 
         It is taken both ways: a compiler that was wrong would go unnoticed otherwise.
         """
-        if draws(self._recording(batch)):
-            self._choice.give_up("the model draws random numbers, a compiled one draws others")
+        if draws_random_numbers(self._traced(batch)):
+            self._decision.give_up("the model draws random numbers, a compiled one draws others")
             return self._plain_step(batch)
-        inputs = self._inputs(step, batch, rule)
-        changing = [*self._params.values(), *self._state(rule)]
+        inputs = self._inputs(step, batch, update)
+        changing = [*self._params.values(), *self._state(update)]
         before = [t.clone() for t in changing]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the compiler, about itself
-                compiled = self._compile(batch, rule, inputs)
+                compiled = self._compile(batch, update, inputs)
                 compiled(*inputs)
         except Exception as error:  # whatever the compiler stumbles over
             if out_of_memory(error):
                 raise
-            self._choice.give_up(f"{type(error).__name__}: {_first_line(error)}")
+            self._decision.give_up(f"{type(error).__name__}: {_first_line(error)}")
             _put(changing, before)  # it may have failed half-way
             return self._plain_step(batch)
         after = [t.clone() for t in changing]
@@ -176,64 +175,62 @@ class StackedStep:
         self._plain_step(batch)  # which counts the step
         n = len(self._params)
         if not _alike(before[:n], after[:n], changing[:n]):
-            return self._choice.give_up("the compiled step is another one than the plain step")
+            return self._decision.give_up("the compiled step is another one than the plain step")
         _put(changing, after)
         self._compiled, self._kind = compiled, batch.kind
         return self._optimizer.zero_grad()  # no other step will fill the gradients
 
-    def _compile(self, batch: Batch, rule: Rule, inputs: list[Tensor]) -> Compiled:
-        done, key = self._programs.compiled, self._key(batch)
+    def _compile(self, batch: Batch, update: FunctionalUpdate, inputs: list[Tensor]) -> Compiled:
+        done, key = self._steps.compiled, self._key(batch)
         on_gpu = inputs[0].device.type == "cuda"
         if on_gpu:  # What is always at the same place need not be copied for a CUDA graph.
             data = [] if batch.which is None else batch.tensors[:-1]
-            for tensor in [*self._params.values(), *self._state(rule), *self._pulls, *data]:
+            for tensor in [*self._params.values(), *self._state(update), *self._given, *data]:
                 torch._dynamo.mark_static_address(tensor)
         if key not in done:
-            step = record(self._whole(batch, rule), inputs)
+            step = trace(self._whole(batch, update), inputs)
             write_back(step)
             mode = "reduce-overhead" if on_gpu else None
             done[key] = torch.compile(step, fullgraph=True, dynamic=False, mode=mode)
         return done[key]
 
-    def _whole(self, batch: Batch, rule: Rule) -> Callable[..., list[Tensor]]:
+    def _whole(self, batch: Batch, update: FunctionalUpdate) -> Callable[..., list[Tensor]]:
         """Return the step as a function of `_inputs`: new parameters, then new state."""
-        gradients = self._recording(batch)
-        n, m = len(self._params), len(rule.state)
+        gradients = self._traced(batch)
+        n, m = len(self._params), len(update.state)
 
         def whole(*tensors: Tensor) -> list[Tensor]:
             params, state = tensors[:n], tensors[n : n * (1 + m)]
             numbers, rest = tensors[n * (1 + m)], tensors[n * (1 + m) + 1 :]
-            _, pull, _ = self._unpack([*params, *rest], batch)
+            _, pull, _, _ = self._unpack([*params, *rest], batch)
             seen = gradients(*params, *rest)
             moved, kept = [], []
             for k, (name, p) in enumerate(zip(self._params, params, strict=True)):
-                start = (
-                    p if self._coupled else p - numbers[0] * pull.masked(name, pull.force(name, p))
-                )
+                start = p if self._coupled else pull.decoupled(name, p, numbers[0])
                 own = list(state[k * m : (k + 1) * m])
-                p, own = rule.update(start, seen[k], own, list(numbers[1:]))
+                p, own = update.update(start, seen[k], own, list(numbers[1:]))
                 moved.append(p)
                 kept += own
             return [*moved, *kept]
 
         return whole
 
-    def _inputs(self, step: int, batch: Batch, rule: Rule) -> list[Tensor]:
-        values = [self._rate, *rule.numbers(self._rate, step + 1)]
+    def _inputs(self, step: int, batch: Batch, update: FunctionalUpdate) -> list[Tensor]:
+        values = [self._rate, *update.numbers(self._rate, step + 1)]
         if self._numbers is None or self._numbers[0] != values:
-            device = self._pulls[0].device
+            device = self._given[0].device
             tensor = torch.tensor(values, dtype=torch.float64, device=device)
             self._numbers = values, tensor
         params = self._params.values()
-        return [*params, *self._state(rule), self._numbers[1], *self._pulls, *batch.tensors]
+        return [*params, *self._state(update), self._numbers[1], *self._given, *batch.tensors]
 
-    def _state(self, rule: Rule) -> list[Tensor]:
+    def _state(self, update: FunctionalUpdate) -> list[Tensor]:
         states = (self._optimizer.state[p] for p in self._params.values())
-        return [state[name] for state in states for name in rule.state]
+        return [state[name] for state in states for name in update.state]
 
-    def _has_state(self, rule: Rule) -> bool:
+    def _has_state(self, update: FunctionalUpdate) -> bool:
         states = (self._optimizer.state[p] for p in self._params.values())
-        return all(name in state for state in states for name in rule.state)
+        return all(name in state for state in states for name in update.state)
 
     def _count(self) -> None:
         """Let the optimizer know of a step that it did not take itself."""
@@ -252,7 +249,7 @@ def _put(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 
 def _alike(start: Sequence[Tensor], own: Sequence[Tensor], right: Sequence[Tensor]) -> bool:
-    """Return whether a step went where the right one did, by far more than rounding can differ.
+    """Test whether a step went where the right one did, by far more than rounding can differ.
 
     Adaptive optimizers take steps of full size where a gradient is nothing but rounding.
     """

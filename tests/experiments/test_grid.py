@@ -18,30 +18,11 @@ import torch
 from syre_helpers import experiments
 from syre_helpers.__main__ import main
 from syre_helpers.experiments.record import peak_memory_mb, read_record
-from syre_helpers.training.options import listening
+from syre_helpers.training import listening
 
 STEPS, STOPPED = 40, 30
 VICTIM = (3,)
 LIMIT = 120  # seconds until a test gives up waiting
-
-# A few steps of each experiment, on one and on several stacked seeds. "adam" amplifies rounding:
-# where a gradient is next to zero, its sign is the step.
-SMALL = {
-    "beta_vae": {"steps": 12, "betas": (1.0,), "hidden": 8},
-    "compatibility": {"epochs": 1, "width": 4, "fix_shares": ()},
-    "dead_neurons": {"steps": 40, "d": 10, "samples": 30},
-    "identical_units": {"steps": 20},
-    "linear_vae": {"steps": 20},
-    "mode_connectivity": {"steps": 20, "widths": (6,), "points": 3},
-    "plasticity": {"tasks": 2, "steps": 10, "layers": 1, "width": 8},
-    "reinforcement": {"phases": 1, "rollouts": 2, "checkpoint_every": 2, "pull_to_start": False},
-    "simclr": {"steps": 12, "hidden": (16,), "ablation": False, "sigma_ratios": (0.1,)},
-    "supervised_collapse": {"steps": 20, "hidden": (12,), "decays": (0.1,), "rank_samples": 40},
-}
-
-
-def small(name="dead_neurons", **changes):
-    return experiments.configure(experiments.load(name), "quick", **(SMALL[name] | changes))
 
 
 def alike(table):
@@ -57,9 +38,13 @@ def logged_run(config, checkpoints):
     log.mkdir(exist_ok=True)
     note = log / f"{config.seeds[0]}-{uuid.uuid4().hex}.json"
 
-    def listen(done, total):
-        note.write_text(json.dumps({"seeds": config.seeds, "pid": os.getpid(), "steps": total}))
-        if config.seeds == VICTIM and done == STOPPED and (log / "armed").exists():
+    begun = []
+
+    def listen(moment):
+        begun.append(moment.step)
+        steps = moment.steps - begun[0]
+        note.write_text(json.dumps({"seeds": config.seeds, "pid": os.getpid(), "steps": steps}))
+        if config.seeds == VICTIM and moment.step == STOPPED and (log / "armed").exists():
             (log / "armed").rename(log / "waiting")
             (log / "pid").write_text(str(os.getpid()))
             until(lambda: False)
@@ -107,7 +92,7 @@ def check_nothing_was_lost_or_done_twice(folder):
 
 
 @pytest.fixture(scope="module")
-def cells():
+def cells(small):
     return experiments.split_seeds(small(seeds=4), 4)
 
 
@@ -184,7 +169,7 @@ def test_an_interrupted_grid_goes_on(cells, expected, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", experiments.names())
-def test_split_seeds_give_the_numbers_of_the_whole(name, tmp_path):
+def test_split_seeds_give_the_numbers_of_the_whole(name, small, tmp_path):
     module, config = experiments.load(name), small(name, seeds=3)
     whole = module.run(config)
     split = experiments.grid(module.run, experiments.split_seeds(config, 2), tmp_path)
@@ -263,7 +248,7 @@ def test_a_cell_that_fails_leaves_no_file_and_keeps_the_others(tmp_path):
     assert json.loads(kept.read_text())["config"]["x"] == 1.0
 
 
-def test_threads_of_one_process_take_turns(tmp_path):
+def test_threads_of_one_process_take_turns(small, tmp_path):
     """A run seeds the process's global generator, so two at a time would draw from one another."""
     configs = experiments.split_seeds(small(seeds=3, steps=5), 3)
     run = experiments.load("dead_neurons").run
@@ -276,31 +261,31 @@ def test_threads_of_one_process_take_turns(tmp_path):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda f: experiments.grid(plain_run, [], f), "at least one"),
-        (lambda f: experiments.grid(plain_run, [Plain(), small()], f), "one experiment"),
-        (lambda f: experiments.grid(plain_run, [3], f), "dataclasses"),
-        (lambda f: experiments.grid(plain_run, [Plain(), Plain()], f), "twice"),
-        (lambda f: experiments.grid(plain_run, [Plain(y=len)], f), "numbers, words"),
-        (lambda f: experiments.grid(plain_run, [Plain()], f, threads=0), "threads"),
+        (lambda f, small: experiments.grid(plain_run, [], f), "at least one"),
+        (lambda f, small: experiments.grid(plain_run, [Plain(), small()], f), "one experiment"),
+        (lambda f, small: experiments.grid(plain_run, [3], f), "dataclasses"),
+        (lambda f, small: experiments.grid(plain_run, [Plain(), Plain()], f), "twice"),
+        (lambda f, small: experiments.grid(plain_run, [Plain(y=len)], f), "numbers, words"),
+        (lambda f, small: experiments.grid(plain_run, [Plain()], f, threads=0), "threads"),
         (
-            lambda f: experiments.grid(plain_run, [small(seeds=4), small(seeds=(3, 4))], f),
+            lambda f, small: experiments.grid(plain_run, [small(seeds=4), small(seeds=(3, 4))], f),
             "seed 3 of the same setting twice",
         ),
-        (lambda f: experiments.variants(Plain(), z=[1]), "'z' is no setting"),
-        (lambda f: experiments.variants(Plain(), y="abc"), "list of values"),
-        (lambda f: experiments.variants(Plain(), x=[]), "list of values"),
-        (lambda f: experiments.split_seeds(small(), 0), "parts"),
-        (lambda f: experiments.split_seeds(small(seeds=()), 1), "at least one"),
-        (lambda f: experiments.split_seeds(small(seeds=(1, 1)), 1), "different"),
+        (lambda f, small: experiments.variants(Plain(), z=[1]), "'z' is no setting"),
+        (lambda f, small: experiments.variants(Plain(), y="abc"), "list of values"),
+        (lambda f, small: experiments.variants(Plain(), x=[]), "list of values"),
+        (lambda f, small: experiments.split_seeds(small(), 0), "parts"),
+        (lambda f, small: experiments.split_seeds(small(seeds=()), 1), "at least one"),
+        (lambda f, small: experiments.split_seeds(small(seeds=(1, 1)), 1), "different"),
     ],
 )
-def test_bad_input_is_answered_before_anything_runs(call, words, tmp_path):
+def test_bad_input_is_answered_before_anything_runs(call, words, small, tmp_path):
     with pytest.raises(ValueError, match=words):
-        call(tmp_path)
+        call(tmp_path, small)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_seeds_are_split_evenly_and_completely():
+def test_seeds_are_split_evenly_and_completely(small):
     for seeds in (1, 5, 8, (7, 2, 9)):
         for parts in range(1, 10):
             split = [config.seeds for config in experiments.split_seeds(small(seeds=seeds), parts)]
@@ -337,7 +322,7 @@ def test_command_line_runs_a_grid(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("processes")
-def test_a_split_run_is_the_run(tmp_path):
+def test_a_split_run_is_the_run(small, tmp_path):
     config = small(steps=10, seeds=2)
     given = [f"--set={name}={getattr(config, name)}" for name in ("steps", "d", "samples")]
     command = ["run", "dead_neurons", "--device", "cpu", "--seeds", "2", *given]

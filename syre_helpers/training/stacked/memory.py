@@ -15,9 +15,8 @@ from torch.utils._pytree import tree_leaves
 _SHARE = 0.6  # of what is free; the rest is for evaluations, and for other programs
 # Parameters, gradient, centre, xi, mask, two states of an optimizer, and results in passing.
 _COPIES = 10
-# On the CPU, bytes of a stacked parameter. Arrays beyond 32 MB (the limit of glibc's malloc) for
-# which `keep_memory` has no place go back to the system at every step, and to fetch them anew takes
-# longer than the arithmetic.
+# On the CPU, bytes of a stacked parameter. Arrays beyond 32 MB (the limit of glibc's malloc) go
+# back to the system at every step, and to fetch them anew takes longer than the arithmetic.
 _ARRAY = 2**24
 _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -26,7 +25,7 @@ _CGROUPS = (
 
 
 def models_at_once(models: int, bytes_per_model: int, largest: int, device: torch.device) -> int:
-    """Return how many models to train together, so that chunks are as equal as can be.
+    """Return the number of models to train together, so that groups are as equal as can be.
 
     Parameters
     ----------
@@ -48,12 +47,12 @@ def models_at_once(models: int, bytes_per_model: int, largest: int, device: torc
     fit = models if free is None else int(_SHARE * free) // max(1, bytes_per_model)
     if device.type == "cpu":
         fit = min(fit, _ARRAY // max(1, largest))
-    chunks = -(-models // max(1, fit))
-    return -(-models // chunks)
+    groups = -(-models // max(1, fit))
+    return -(-models // groups)
 
 
 def bytes_to_train(params: Iterable[Tensor], step: Callable[[], Any]) -> int:
-    """Estimate the bytes that the training of one model needs.
+    """Return an estimate of the bytes that the training of one model needs.
 
     Parameters
     ----------
@@ -86,7 +85,7 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether an exception says that memory ran out, on a GPU or on the CPU."""
+    """Test whether an exception says that memory ran out, on a GPU or on the CPU."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     words = ("DefaultCPUAllocator", "can't allocate memory", "out of memory")
@@ -134,7 +133,7 @@ def _of_containers() -> list[int | None]:
 
 
 def _left(limit: Path, usage: Path) -> int | None:
-    """Return what a container may still take; None where there is no limit."""
+    """Return the bytes that a container may still take; None where there is no limit."""
     try:
         most, used = limit.read_text().strip(), usage.read_text().strip()
     except OSError:

@@ -1,7 +1,7 @@
-"""A function of tensors as a plain list of operations: recorded once, without needless ones.
+"""A function of tensors as a plain list of operations: traced once, without needless ones.
 
 ``vmap`` and ``grad`` decide anew at every call which operations to run, which costs more than
-running them where models are small. A recorded graph runs the same ones; those that change
+running them where models are small. A traced graph runs the same ones; those that change
 nothing, and those that another one has done already, are left out of it.
 """
 
@@ -20,20 +20,11 @@ _IN_PLACE = {
     _ATEN.mul.Tensor: _ATEN.mul_.Tensor,
     _ATEN.sub.Tensor: _ATEN.sub_.Tensor,
 }
-_INTO = {
-    _ATEN.add.Tensor: _ATEN.add.out,
-    _ATEN.bmm.default: _ATEN.bmm.out,
-    _ATEN.index.Tensor: _ATEN.index.Tensor_out,
-    _ATEN.mul.Tensor: _ATEN.mul.out,
-    _ATEN.sub.Tensor: _ATEN.sub.out,
-}
-# Bytes. Below that, glibc's malloc takes no memory from the system for one array alone.
-_LARGE = 2**17
 _RESHAPES = (_ATEN.expand.default, _ATEN.view.default, _ATEN._unsafe_view.default)
 
 
-def record(function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor]) -> fx.GraphModule:
-    """Record what a function does with tensors of these shapes.
+def trace(function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor]) -> fx.GraphModule:
+    """Return the operations of a function of tensors of these shapes, as a function of its own.
 
     Parameters
     ----------
@@ -48,68 +39,37 @@ def record(function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor])
     torch.fx.GraphModule
         Called as the function; its results are the same to the last bit.
     """
-    recorded = make_fx(function)(*tensors)
-    operations = [node for node in recorded.graph.nodes if node.op == "call_function"]
+    traced = make_fx(function)(*tensors)
+    operations = [node for node in traced.graph.nodes if node.op == "call_function"]
     # An operation that writes into its arguments makes "the same value" a matter of time.
     if not any(_writes(node) for node in operations):
-        _simplify(recorded.graph, operations)
-        _reuse_memory(recorded.graph)
-        recorded.recompile()
-    return recorded
+        _simplify(traced.graph, operations)
+        _reuse_memory(traced.graph)
+        traced.recompile()
+    return traced
 
 
-def draws(recorded: fx.GraphModule) -> bool:
-    """Return whether a recorded function draws random numbers (dropout)."""
-    return any(_random(node) for node in recorded.graph.nodes if node.op == "call_function")
+def draws_random_numbers(traced: fx.GraphModule) -> bool:
+    """Test whether a traced function draws random numbers, as dropout does."""
+    return any(_random(node) for node in traced.graph.nodes if node.op == "call_function")
 
 
-def write_back(recorded: fx.GraphModule) -> None:
-    """Let a recorded function write its results into its first arguments, and return nothing.
+def write_back(traced: fx.GraphModule) -> None:
+    """Let a traced function write its results into its first arguments, and return nothing.
 
     Parameters
     ----------
-    recorded : torch.fx.GraphModule
-        From `record`; changed.
+    traced : torch.fx.GraphModule
+        From `trace`; changed.
     """
-    graph = recorded.graph
+    graph = traced.graph
     arguments = [node for node in graph.nodes if node.op == "placeholder"]
     output = next(node for node in graph.nodes if node.op == "output")
     with graph.inserting_before(output):
         for argument, result in zip(arguments, output.args[0], strict=False):
             graph.call_function(_ATEN.copy_.default, (argument, result))
     output.args = ((),)
-    recorded.recompile()
-
-
-def keep_memory(recorded: fx.GraphModule) -> fx.GraphModule:
-    """Return a recorded function that writes large results into the same memory at every call.
-
-    Asked of the system anew, memory is filled with zeros first, page by page, which can take longer
-    than the arithmetic. This holds on the CPU; on other devices PyTorch itself keeps memory.
-
-    Parameters
-    ----------
-    recorded : torch.fx.GraphModule
-        From `record`; not changed.
-
-    Returns
-    -------
-    torch.fx.GraphModule
-        What it returns is overwritten by its next call.
-    """
-    kept = fx.GraphModule(recorded, fx.Graph())
-    kept.graph.output(kept.graph.graph_copy(recorded.graph, {}))
-    large = [node for node in kept.graph.nodes if node.target in _INTO and _large(node)]
-    for number, node in enumerate(large):
-        value = node.meta["val"]
-        memory = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
-        name = f"memory_{number}"
-        kept.register_buffer(name, memory)
-        with kept.graph.inserting_before(node):
-            node.kwargs = {**node.kwargs, "out": kept.graph.get_attr(name)}
-        node.target = _INTO[node.target]
-    kept.recompile()
-    return kept
+    traced.recompile()
 
 
 def _simplify(graph: fx.Graph, operations: list[fx.Node]) -> None:
@@ -177,11 +137,6 @@ def _shape(node: fx.Node) -> tuple[int, ...]:
 
 def _dtype(node: fx.Node) -> torch.dtype:
     return node.meta["val"].dtype
-
-
-def _large(node: fx.Node) -> bool:
-    value = node.meta["val"]
-    return value.device.type == "cpu" and value.numel() * value.element_size() >= _LARGE
 
 
 def _writes(node: fx.Node) -> bool:

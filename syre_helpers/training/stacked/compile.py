@@ -12,24 +12,24 @@ from dataclasses import dataclass
 import torch
 from torch.optim import Optimizer
 
-from .rules import rule_of
+from .optimizers import functional_update
 
 _LOG = logging.getLogger(__name__)
 # Of a compilation with a cold cache on a slow machine; and what a compiled step saves, on the CPU,
 # through fewer calls and through one pass over the parameters instead of several.
 _SECONDS_TO_COMPILE = 20.0
-_SECONDS_SAVED_A_STEP = 0.5e-3
-_SECONDS_SAVED_AN_ELEMENT = 1.5e-9
+_SECONDS_SAVED_PER_STEP = 0.5e-3
+_SECONDS_SAVED_PER_ELEMENT = 1.5e-9
 
 
 @dataclass
-class Choice:
+class CompileDecision:
     """Whether to compile.
 
     Parameters
     ----------
     compiled : bool
-        The choice; `give_up` changes it.
+        The decision; `give_up` changes it.
     reason : str
         Why, in words.
     asked : bool
@@ -41,7 +41,7 @@ class Choice:
     asked: bool
 
     def announce(self) -> None:
-        """Say in one line what was chosen and why."""
+        """Say in one line what was decided and why."""
         self._say(f"training {'compiled' if self.compiled else 'not compiled'}: {self.reason}")
 
     def give_up(self, reason: str) -> None:
@@ -56,15 +56,15 @@ class Choice:
             print(line, file=sys.stderr)
 
 
-def choose(
+def decide(
     wanted: bool | None, steps: int, elements: int, optimizer: Optimizer, device: torch.device
-) -> Choice:
-    """Decide from what is known beforehand, so that the same call always decides the same.
+) -> CompileDecision:
+    """Return the decision, by what is known beforehand: the same call always decides the same.
 
     Parameters
     ----------
     wanted : bool or None
-        The argument `compile` of `fit_many`.
+        The argument `compile` of `train_many`.
     steps : int
         Of the whole run, those before an interruption included.
     elements : int
@@ -76,31 +76,31 @@ def choose(
 
     Returns
     -------
-    Choice
+    CompileDecision
         With the reason.
     """
-    saved = steps * (_SECONDS_SAVED_A_STEP + _SECONDS_SAVED_AN_ELEMENT * elements)
+    saved = steps * (_SECONDS_SAVED_PER_STEP + _SECONDS_SAVED_PER_ELEMENT * elements)
     repaid = saved >= _SECONDS_TO_COMPILE
     if wanted is False:
-        return Choice(False, "asked for by argument compile", False)
+        return CompileDecision(False, "asked for by argument compile", False)
     if wanted is None and not repaid:
-        return Choice(False, f"{steps} steps would not repay it", False)
+        return CompileDecision(False, f"{steps} steps would not repay it", False)
     if wanted is None and device.type not in ("cpu", "cuda"):
-        return Choice(False, f"on {device.type} only if asked for (compile=True)", True)
+        return CompileDecision(False, f"on {device.type} only if asked for (compile=True)", True)
     missing = _missing(device)
     if missing is not None:
-        return Choice(False, missing, True)
-    if rule_of(optimizer) is None:
+        return CompileDecision(False, missing, True)
+    if functional_update(optimizer) is None:
         kind = type(optimizer).__name__
-        return Choice(
+        return CompileDecision(
             False, f"{kind} with these options has no compiled form; SGD and Adam(W) have", True
         )
     reason = "asked for by argument compile" if wanted else f"{steps} steps repay it"
-    return Choice(True, reason, True)
+    return CompileDecision(True, reason, True)
 
 
 def _missing(device: torch.device) -> str | None:
-    """Return what compilation lacks here, in words; None where it lacks nothing known."""
+    """Return the name of a tool that compilation lacks here, in words; None where none is known."""
     if device.type == "cuda":
         return None if importlib.util.find_spec("triton") else "Triton is not installed"
     usual = {"win32": "cl", "darwin": "clang++"}.get(sys.platform, "g++")

@@ -1,0 +1,382 @@
+"""What the experiments share: settings, arms, optimizers, schedules, images and measures."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import math
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from .. import data
+from ..data import DataSplit
+from ..removal import Arm, arms
+from ..training.batches import BatchOrder
+from ..training.options import Measure
+
+Seeds = int | tuple[int, ...]
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings that all experiments have.
+
+    A ``Config`` inherits them, gives other defaults where it needs them, and adds its own; each
+    field has its docstring below it, once (see `field_docs`).
+    """
+
+    seeds: Seeds = 8
+    """Number of seeds, counted from 0, or the seeds themselves."""
+    device: str = "cpu"
+    """Device to train on, as PyTorch calls it."""
+    lr: float
+    """Learning rate."""
+    sigma_ratios: tuple[float, ...]
+    """Strengths of syre to compare, in units of each layer's ``1 / sqrt(fan_in)``."""
+    fix_shares: tuple[float, ...] = (0.1,)
+    """Shares of the weights that W-fix freezes, to compare."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decayed(Settings):
+    """Settings of an experiment whose arms all have the same strength of decay."""
+
+    weight_decay: float
+    """PyTorch's decay, which is twice the paper's gamma; coupled where nothing else is said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descent(Decayed):
+    """Settings of an experiment that trains for some steps of gradient descent with momentum."""
+
+    momentum: float = 0.9
+    """Momentum of gradient descent."""
+    steps: int
+    """Training steps."""
+
+
+def field_docs(config: type) -> dict[str, str]:
+    """Return the docstrings below the fields of a dataclass, by the fields' names.
+
+    Parameters
+    ----------
+    config : type
+        The ``Config`` of an experiment. A field that only gets another default keeps the docstring
+        of the class that it is inherited from.
+
+    Returns
+    -------
+    dict of str to str
+        Fields without a docstring are missing.
+
+    Examples
+    --------
+    >>> field_docs(Descent)["momentum"]
+    'Momentum of gradient descent.'
+    """
+    docs = {}
+    for one in reversed(config.__mro__[:-1]):
+        tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
+        assert isinstance(tree.body[0], ast.ClassDef)
+        for field, below in itertools.pairwise(tree.body[0].body):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+            ):
+                docs[field.target.id] = inspect.cleandoc(str(below.value.value))
+    return docs
+
+
+def seeds_of(seeds: Seeds) -> Sequence[int]:
+    """Return the seeds that the field ``seeds`` of a ``Config`` stands for.
+
+    Parameters
+    ----------
+    seeds : int or tuple of int
+        A number of seeds, or the seeds themselves: a part of a run, see `grid`.
+
+    Returns
+    -------
+    sequence of int
+        The seeds in order.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one comes twice.
+
+    Examples
+    --------
+    >>> list(seeds_of(3)), list(seeds_of((2, 5)))
+    ([0, 1, 2], [2, 5])
+    """
+    found: Sequence[int] = range(seeds) if isinstance(seeds, int) else tuple(seeds)
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"seeds={seeds!r} must be at least one, all different")
+    return found
+
+
+def standard_arms(config: Decayed, *controls: Arm) -> list[Arm]:
+    """Return the arms that most experiments compare.
+
+    Parameters
+    ----------
+    config : Decayed
+        Gives the decay, the shares of W-fix, and the strengths of syre.
+    *controls : Arm
+        Arms of the experiment's own, which come before syre.
+
+    Returns
+    -------
+    list of Arm
+        Vanilla, plain decay, W-fix at each share, the controls, and syre at each strength.
+    """
+    decay = config.weight_decay
+    return [
+        arms.vanilla(),
+        arms.plain_decay(decay),
+        *(arms.weight_fix(share, decay) for share in config.fix_shares),
+        *controls,
+        *(arms.syre(decay, ratio) for ratio in config.sigma_ratios),
+    ]
+
+
+def usual_controls(weight_decay: float) -> list[Arm]:
+    """Return the controls of a collapse that a mirror plane holds: D only, one kick, lasting noise.
+
+    Parameters
+    ----------
+    weight_decay : float
+        As PyTorch's.
+
+    Returns
+    -------
+    list of Arm
+        Three arms.
+    """
+    return [
+        arms.metric_only(weight_decay, 0.5),
+        arms.perturbed_once(weight_decay),
+        arms.resampled_bias(weight_decay, every=10),
+    ]
+
+
+def optimizer(
+    name: Literal["sgd", "adam", "adamw"], lr: float, momentum: float = 0.0
+) -> Callable[[Iterable[Tensor]], torch.optim.Optimizer]:
+    """Return a function of the parameters that makes their optimizer, without decay of its own.
+
+    Parameters
+    ----------
+    name : {"sgd", "adam", "adamw"}
+        Which optimizer.
+    lr : float
+        Learning rate.
+    momentum : float
+        Momentum of SGD; the others have their own. Default 0.
+
+    Returns
+    -------
+    callable
+        ``make(params)``.
+    """
+    makers: dict[str, Callable[[Iterable[Tensor]], torch.optim.Optimizer]] = {
+        "sgd": partial(torch.optim.SGD, lr=lr, momentum=momentum),
+        "adam": partial(torch.optim.Adam, lr=lr),
+        "adamw": partial(torch.optim.AdamW, lr=lr, weight_decay=0),
+    }
+    return makers[name]
+
+
+def fit_settings(config: Descent, name: Literal["sgd", "adam", "adamw"] = "sgd") -> dict[str, Any]:
+    """Return the arguments of `fit` and `fit_many` that follow from the settings of a descent.
+
+    Parameters
+    ----------
+    config : Descent
+        The experiment's settings.
+    name : {"sgd", "adam", "adamw"}
+        The optimizer. Default "sgd".
+
+    Returns
+    -------
+    dict
+        Steps, optimizer, device, and a checkpoint at each tenth of the run.
+    """
+    return {
+        "steps": config.steps,
+        "optimizer": optimizer(name, config.lr, config.momentum),
+        "device": config.device,
+        "checkpoint_every": max(1, config.steps // 10),
+    }
+
+
+def cosine(steps: int, warm_up: int = 0) -> Callable[[int], float]:
+    """Return a schedule that falls to 0 as half a cosine.
+
+    Parameters
+    ----------
+    steps : int
+        Training steps.
+    warm_up : int
+        First steps, in which the learning rate rises from near 0 along a line. Default 0.
+
+    Returns
+    -------
+    callable
+        ``factor(step)`` multiplies the learning rate.
+
+    Examples
+    --------
+    >>> [round(cosine(10, warm_up=2)(step), 2) for step in (0, 1, 2, 6, 9)]
+    [0.5, 1.0, 1.0, 0.5, 0.04]
+    """
+
+    def factor(step: int) -> float:
+        if step < warm_up:
+            return (step + 1) / warm_up
+        done = (step - warm_up) / max(1, steps - warm_up)
+        return 0.5 * (1 + math.cos(math.pi * done))
+
+    return factor
+
+
+def file_in(folder: Path | None, name: str) -> Path | None:
+    """Return a file of a folder of checkpoints, or None where there is no such folder.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        What `run` was given.
+    name : str
+        The file's name.
+
+    Returns
+    -------
+    Path or None
+        The argument ``checkpoint`` of `fit` and `fit_many`.
+    """
+    return None if folder is None else folder / name
+
+
+def load_images(
+    name: str, n_train: int | None = None, n_test: int | None = None, device: str = "cpu"
+) -> DataSplit:
+    """Return a data set of images and labels.
+
+    Parameters
+    ----------
+    name : str
+        A loader of ``syre_helpers.data``.
+    n_train, n_test : int, optional
+        How many images to take, from the first on. Default: all. Without a meaning for digits.
+    device : str
+        Where to put them. Default "cpu".
+
+    Returns
+    -------
+    DataSplit
+        Training and test images and labels.
+    """
+    loader = getattr(data, name)
+    split = loader() if name == "digits" else loader(n_train, n_test)
+    return DataSplit(*(part.to(device) for part in split))
+
+
+def batches(
+    x: Tensor,
+    y: Tensor,
+    batch_size: int,
+    seed: int,
+    change: Callable[[Tensor, int], Tensor] = lambda x, step: x,
+) -> Callable[[int], Batch]:
+    """Return the training batch as a function of the step, in the order that `fit` would take.
+
+    Parameters
+    ----------
+    x, y : Tensor
+        All inputs and targets, on any device.
+    batch_size : int
+        Samples per batch.
+    seed : int
+        Sets the order.
+    change : callable, optional
+        ``change(x, step)`` returns other inputs, an augmentation. Default: none.
+
+    Returns
+    -------
+    callable
+        ``batch(step)`` returns inputs and targets. A function is not evaluated on all training
+        data at once, which may not fit into memory.
+    """
+    order = BatchOrder(len(y), batch_size, seed)
+
+    def batch(step: int) -> Batch:
+        index = order.at(step).to(y.device)
+        return change(x[index], step), y[index]
+
+    return batch
+
+
+def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, size: int = 1000) -> Tensor:
+    """Return a function's values at many inputs, part by part, so that they fit into memory.
+
+    Parameters
+    ----------
+    function : callable
+        Maps inputs (samples, ...) to outputs (samples, ...).
+    x : Tensor
+        All inputs.
+    size : int
+        Samples per part. Default 1000.
+
+    Returns
+    -------
+    Tensor
+        All outputs, (samples, ...).
+    """
+    return torch.cat([function(part) for part in x.split(size)])
+
+
+def accuracy(x: Tensor, y: Tensor) -> Measure:
+    """Return the measure "share of images whose class is predicted".
+
+    Parameters
+    ----------
+    x, y : Tensor
+        Images and labels.
+
+    Returns
+    -------
+    callable
+        ``measure(params, predict)``, as `fit` wants it.
+    """
+    return lambda params, predict: (in_parts(predict, x).argmax(1) == y).float().mean()
+
+
+def mean_loss(x: Tensor, y: Tensor) -> Measure:
+    """Return the measure "mean cross entropy".
+
+    Parameters
+    ----------
+    x, y : Tensor
+        Images and labels.
+
+    Returns
+    -------
+    callable
+        ``measure(params, predict)``, as `fit` wants it.
+    """
+    return lambda params, predict: cross_entropy(in_parts(predict, x), y)

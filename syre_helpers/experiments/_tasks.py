@@ -1,0 +1,140 @@
+"""Tasks one after another: images whose pixels are shuffled anew, and the network that learns."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .._random import generator
+from ..training.batches import BatchOrder
+from ._common import Descent, Seeds, load_images
+
+Params = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Descent):
+    """Settings of the experiment; those that others have too are in `Descent`."""
+
+    data: Literal["digits", "mnist"] = "digits"
+    """Images."""
+    samples: int = 0
+    """Training images to use; 0: all."""
+    tasks: int = 30
+    """Number of tasks."""
+    steps: int = 80
+    """Training steps per task."""
+    width: int = 64
+    """Hidden units per layer."""
+    layers: int = 4
+    """Hidden layers."""
+    batch_size: int = 64
+    """Images per batch."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """With SGD the pull enters the gradient; with AdamW it is a step of its own."""
+    lr: float = 0.05
+    weight_decay: float = 0.02
+    sigma_ratios: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0)
+    tuning_seeds: int = 0
+    """Seeds of the tuning; 0: no tuning, `lr` and `weight_decay` are what is used."""
+    lrs: tuple[float, float] = (0.02, 0.05)
+    """Learning rates that the tuning may choose from."""
+    decays: tuple[float, float, float, float] = (0.003, 0.01, 0.03, 0.1)
+    """Decays that the tuning may choose from."""
+    vanilla_lrs: tuple[float, ...] = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1)
+    """Learning rates for vanilla, which has nothing else to tune."""
+    seeds: Seeds = 8
+    """Number of seeds, counted from 0, or from `tuning_seeds` after a tuning; without a tuning
+    also the seeds themselves."""
+
+    def __post_init__(self) -> None:
+        if self.tuning_seeds and not isinstance(self.seeds, int):
+            raise ValueError(
+                f"seeds={self.seeds!r} with tuning_seeds={self.tuning_seeds}: the seeds of a tuned "
+                "run share its tuning and cannot be split; give their number"
+            )
+
+
+class Stream:
+    """The tasks: the same images, their pixels in another order for each task.
+
+    Called with a step, it returns that step's batch, and remembers the task, which the measures
+    then look at. What a step's batch is depends on the step only.
+
+    Parameters
+    ----------
+    config : Config
+        Data, numbers of tasks and steps, batch size and device.
+    number : int
+        Streams of different numbers have different permutations and batches. Default 0.
+    """
+
+    def __init__(self, config: Config, number: int = 0) -> None:
+        split = load_images(config.data, config.samples or None, device=config.device)
+        x, y, x_test, y_test = split
+        if config.samples:
+            x, y = x[: config.samples], y[: config.samples]
+        self._x, self._y, self._x_test, self.y_test = x, y, x_test, y_test
+        self._steps = config.steps
+        self._number = number
+        self._order = BatchOrder(len(y), config.batch_size, 1_000 + number)
+        self._task = -1
+        self._go_to(0)
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the inputs and labels of a step."""
+        self._go_to(step // self._steps)
+        index = self._order.at(step).to(self._y.device)
+        return self._x[index][:, self.permutation], self._y[index]
+
+    def activations(self, params: Params, step: int) -> dict[tuple[str, str], Tensor]:
+        """Return the outputs of all hidden layers on the batch of the step before: see `redo`."""
+        names = [weight.removesuffix(".weight") for weight, _ in layers(params)]
+        outputs = hidden_layers(params, self(step - 1)[0])
+        return dict(zip(itertools.pairwise(names), outputs, strict=True))
+
+    def _go_to(self, task: int) -> None:
+        if task != self._task:
+            self._task = task
+            self.permutation = permutation(self._number, task, self._x.shape[1]).to(self._x.device)
+            self.x_test = self._x_test[:, self.permutation]
+
+
+def permutation(stream: int, task: int, pixels: int) -> Tensor:
+    """Return the order of the pixels in a task, which depends on these numbers only."""
+    return torch.randperm(pixels, generator=generator(stream, "permutation", task))
+
+
+def layers(params: Params) -> Sequence[tuple[str, str]]:
+    """Return the names of weight and bias of all layers, in order."""
+    numbers = sorted({int(name.split(".")[0]) for name in params})
+    return [(f"{k}.weight", f"{k}.bias") for k in numbers]
+
+
+def hidden_layers(params: Params, x: Tensor) -> list[Tensor]:
+    """Return what the hidden layers of an `mlp` with ReLU give out, (samples, units) each."""
+    outputs = []
+    for weight, bias in list(layers(params))[:-1]:
+        x = torch.relu(x @ params[weight].mT + params[bias])
+        outputs.append(x)
+    return outputs
+
+
+def all_alike(params: Params) -> Params:
+    """Return the nearest parameters in which all the units of a hidden layer are identical."""
+    names = list(layers(params))
+    alike: dict[str, Tensor] = {}
+    for k, (weight, bias) in enumerate(names):
+        w, b = params[weight], params[bias]
+        if k < len(names) - 1:
+            w = w.mean(0, keepdim=True).expand_as(w)
+            b = b.mean().expand_as(b)
+        if k > 0:
+            w = w.mean(1, keepdim=True).expand_as(w)
+        alike |= {weight: w, bias: b}
+    return alike

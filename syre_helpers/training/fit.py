@@ -1,0 +1,269 @@
+"""One model, one loop: any device, any module, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..removal import Arm, Pull, arms
+from .batches import Batches, Data, Pair
+from .callbacks import Callback, progress
+from .checkpoint import Checkpoint, RandomState
+from .evaluation import Evaluation, Params, Run, table_of
+from .identity import identity
+from .options import MakeOptimizer, Measure, Options, Schedule, due, last_due, whole_number
+from .processes import Processes
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from accelerate import Accelerator
+
+
+def fit(
+    model: nn.Module,
+    data: Data,
+    arm: Arm | None = None,
+    *,
+    steps: int,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    optimizer: MakeOptimizer,
+    seed: int = 0,
+    schedule: Schedule | None = None,
+    coupled: bool = True,
+    batch_size: int | None = None,
+    measures: Mapping[str, Measure] | None = None,
+    log_every: int | Sequence[int] | None = None,
+    device: torch.device | str = "cpu",
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 1000,
+    callbacks: Sequence[Callback] = (),
+    accelerator: Accelerator | None = None,
+) -> pd.DataFrame:
+    """Train one model in place, with an arm's pull, and measure it along the way.
+
+    The plain form of `fit_many`: the same arm, seed and data give the same numbers there, to
+    rounding. Buffers (BatchNorm), dropout and frozen parameters work as in any PyTorch loop.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Trained in place, on `device`.
+    data : tuple or callable
+        As in `fit_many`.
+    arm : Arm, optional
+        Default: ``arms.vanilla()``.
+    steps : int
+        Number of steps in all, those of an earlier, interrupted run included.
+    loss : callable
+        ``loss(output, y)`` returns a scalar tensor.
+    optimizer : callable
+        ``optimizer(list_of_parameters)`` returns an element-wise ``torch.optim`` optimizer without
+        weight decay.
+    seed : int
+        Of batches and ``theta_0``. Default 0.
+    schedule, coupled, batch_size, measures, log_every, callbacks
+        As in `fit_many`.
+    device : torch.device or str
+        Where to train. Default "cpu".
+    checkpoint, checkpoint_every
+        As in `fit_many`.
+    accelerator : accelerate.Accelerator, optional
+        Its device and precision ("bf16": parameters stay float32), and its processes, in which the
+        same call trains the same model. Default: this process alone, on `device`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per measured step: ``arm`` (its label), the arm's settings, ``seed``, ``step``,
+        ``train_loss``, ``test_loss`` (if there is test data) and the measures. The same in all
+        processes.
+
+    Raises
+    ------
+    OSError
+        If the checkpoint cannot be written.
+    TypeError
+        If an argument is of a wrong type.
+    ValueError
+        If an argument is out of range, data are empty or hold NaN, the checkpoint is damaged,
+        belongs to another run or is not there for all processes, or the accelerator was set up for
+        sharding, for accumulated gradients or for float16.
+
+    Notes
+    -----
+    Several processes give the result of one, to rounding: each computes the outputs of its share of
+    the samples; the outputs are gathered, the loss is that of all of them, and PyTorch's
+    ``DistributedDataParallel`` averages its gradients. What mixes samples inside a model sees only
+    a share of them: BatchNorm, which is replaced by ``SyncBatchNorm`` on GPUs and refused on CPUs.
+    Dropout is drawn by each process for itself. Each process measures all the data; the first one
+    writes the checkpoint, with which any number of processes can go on.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.linspace(-1, 1, 16).reshape(-1, 1)
+    >>> model = torch.nn.Linear(1, 1)
+    >>> table = fit(
+    ...     model,
+    ...     (x, 3 * x),
+    ...     steps=100,
+    ...     loss=torch.nn.functional.mse_loss,
+    ...     optimizer=lambda p: torch.optim.SGD(p, lr=0.5),
+    ... )
+    >>> bool(abs(model.weight.item() - 3) < 1e-3), table.step.tolist()
+    (True, [0, 100])
+    """
+    processes = Processes(accelerator, torch.device(device))
+    options = Options(
+        (arm or arms.vanilla(),), steps, loss, optimizer, schedule, coupled, measures or {},
+        log_every, callbacks,
+    )  # fmt: skip
+    seed = whole_number("seed", seed)
+    one = _OneModel(processes.place(model), options, seed, processes)
+    batches = Batches(data, next(iter(one.params.values())), batch_size)
+    kept = Checkpoint(
+        checkpoint,
+        checkpoint_every,
+        lambda: identity("fit", options, [seed], one.optimizer, batches, [one.values()]),
+    )
+    random = RandomState(processes.device)
+    state = kept.load(processes.device)
+    processes.check_alike(state is not None, f"checkpoint {str(checkpoint)!r}")
+    first = 0 if state is None else state["step"]
+    evaluate = Evaluation(options, batches, one, None if state is None else state["rows"])
+    if state is None:
+        one.begin()
+        evaluate(0)
+    else:
+        one.restore(state)
+        random.restore(state["random"])
+
+    def keep(step: int) -> None:
+        if processes.main:
+            own = {"step": step, "rows": evaluate.rows, "random": random.drawn()}
+            kept.save(one.state() | own)
+        processes.wait()  # no process goes on before it is whole
+
+    batch_of = batches.of([seed])
+    to_do = range(first, options.steps)
+    for step in progress(to_do, "training", one.params, callbacks, silent=not processes.main):
+        one.advance(step, batch_of(step).of_first())
+        if step + 1 == options.steps:
+            one.show_finished(lambda: evaluate(options.steps))
+            keep(options.steps)
+            continue
+        if step + 1 in options.logged:
+            evaluate(step + 1)
+        if kept.due(step + 1):
+            keep(step + 1)
+    return table_of(one.runs, evaluate.rows)
+
+
+class _OneModel:
+    """A model in training: its pull, its optimizer, and what its arm does between steps.
+
+    Parameters
+    ----------
+    model : nn.Module
+        As it was made; trained in place.
+    options : Options
+        How to train.
+    seed : int
+        The seed of the run.
+    processes : Processes
+        Those that train it together.
+    """
+
+    def __init__(self, model: nn.Module, options: Options, seed: int, processes: Processes) -> None:
+        self.model = model
+        self.params = dict(model.named_parameters())
+        initial = {n: p.detach().clone() for n, p in self.params.items()}
+        self.runs = [Run(options.arms[0], seed, initial)]
+        self.optimizer = options.make_optimizer(list(self.params.values()))
+        self._options = options
+        self._processes = processes
+        self._rate = float(self.optimizer.param_groups[0]["lr"])
+        self._pull = Pull()
+
+    def begin(self) -> None:
+        """Go where the arm starts."""
+        run = self.runs[0]
+        self._write(run.arm.start(run.initial, run.seed))
+        self._pull = run.arm.pull(run.initial, run.seed, 0)
+
+    def advance(self, step: int, batch: Pair) -> None:
+        """Take a step, counted from 0, and let the arm do what it does after it."""
+        run = self.runs[0]
+        if due(run.arm.pull_every, step):
+            self._pull = run.arm.pull(run.initial, run.seed, step)
+        self._options.set_rate(self.optimizer, self._rate, step)
+        self.model.train()
+        self.optimizer.zero_grad()
+        self._processes.gradients(self.model, self._options.loss_of, batch)
+        self._pull_once()
+        self.optimizer.step()
+        if due(run.arm.event_every, step + 1):
+            self._write(run.arm.event(self._detached(), run.seed, step + 1))
+
+    def show_finished(self, look: Callable[[], None]) -> None:
+        """Call a function that sees the arm's finished parameters; the trained ones come back."""
+        run = self.runs[0]
+        trained = {n: p.clone() for n, p in self._detached().items()}
+        self._write(run.arm.finish(trained, run.seed))
+        try:
+            look()
+        finally:
+            self._write(trained)
+
+    def values(self) -> dict[str, Tensor]:
+        """Return parameters and buffers."""
+        return self._detached() | dict(self.model.named_buffers())
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a checkpoint holds of the model."""
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to the state after so many steps."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        # A pull depends on the initial parameters and the step of its last renewal only.
+        run = self.runs[0]
+        renewed = last_due(run.arm.pull_every, state["step"])
+        self._pull = run.arm.pull(run.initial, run.seed, renewed)
+
+    def map(
+        self, function: Callable[[Params], Tensor], which: Sequence[int], at_once: int
+    ) -> list[float]:
+        """Return a function of the model's parameters, as a list of one number."""
+        return [float(function(self.params))]
+
+    def predict(self, values: Params, x: Tensor | None) -> Tensor:
+        """Return the model's output."""
+        return self._processes.output(self.model, x)
+
+    @torch.no_grad()
+    def _pull_once(self) -> None:
+        lr = float(self.optimizer.param_groups[0]["lr"])
+        for name, p in self.params.items():
+            if p.grad is None:
+                continue
+            if self._options.coupled:
+                p.grad = self._pull.coupled(name, p, p.grad)
+            else:
+                p.grad = self._pull.masked(name, p.grad)
+                self._pull.decoupled_(name, p, lr)
+
+    def _detached(self) -> dict[str, Tensor]:
+        return {name: p.detach() for name, p in self.params.items()}
+
+    @torch.no_grad()
+    def _write(self, values: Mapping[str, Tensor]) -> None:
+        """Change the parameters that are not frozen."""
+        for name, value in values.items():
+            if self.params[name].requires_grad:
+                self.params[name].copy_(value)

@@ -1,0 +1,99 @@
+"""What holds for every experiment: it is complete, repeats, goes on, and its claims can fail."""
+
+import dataclasses
+import inspect
+
+import pandas as pd
+import pytest
+
+from syre_helpers import experiments
+from syre_helpers.experiments import _common
+
+YES, PARTLY, NO = "reproduced", "partly", "not"
+# Of each quick run: the verdicts on its claims, and those where syre does what plain decay does.
+VERDICTS = {
+    "dead_neurons": ([YES, YES, YES, YES], [YES, NO, NO, YES]),
+    "identical_units": ([YES, YES, YES, NO], [NO, NO, NO, NO]),
+    "linear_vae": ([YES, YES, YES], [YES, NO, YES]),
+    # With batches and noise of its own for each seed, the ranks are those of noise.
+    "beta_vae": ([YES, NO, NO, YES], [YES, NO, NO, YES]),
+    "supervised_collapse": (
+        [YES, YES, NO, NO, YES, YES, NO],
+        [YES, NO, NO, NO, NO, NO, NO],
+    ),
+    "compatibility": ([YES, YES, YES, YES], [YES, YES, YES, NO]),
+}
+PRESETS = [(name, preset) for name in VERDICTS for preset in experiments.load(name).PRESETS]
+# What a preset needs, beside the small settings of its experiment, to run within a second.
+SMALLER = {
+    "beta_vae": {"stacked": 1, "batch_size": 20},
+    "linear_vae": {"d": 16},
+    "supervised_collapse": {"dim": 8, "depth": 1, "batch_size": 10},
+    "compatibility": {"batch_size": 20, "width": 2, "sigma_ratios": (0.1,), "sigmas": (0.1,)},
+}
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_every_experiment_is_complete(name):
+    module = experiments.load(name)
+    assert {"quick", "paper"} <= set(module.PRESETS)
+    for config in module.PRESETS.values():
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            config.seeds = 3
+        compared = module.compared_arms(config)
+        assert len(set(compared)) == len(compared), "arms are told apart by their settings"
+    assert module.PRESETS["quick"].seeds >= 8
+    assert module.CLAIMS
+    assert len({claim.text for claim in module.CLAIMS}) == len(module.CLAIMS)
+    fields = {field.name for field in dataclasses.fields(module.Config)}
+    assert fields == set(_common.field_docs(module.Config)), "each has its docstring"
+    assert len(inspect.getsource(module).splitlines()) <= 350
+
+
+@pytest.mark.usefixtures("false_images")
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_every_preset_stops_and_goes_on(name, preset, small, saves, tmp_path):
+    """On false data and a short schedule: interrupted, run again, compared with one go."""
+    module, config = experiments.load(name), small(name, preset, **SMALLER.get(name, {}))
+    whole = module.run(config, tmp_path / "whole")
+    assert list(whole.columns[:2]) == ["arm", "method"]
+    labels = {arm.label for arm in module.compared_arms(config)}
+    assert labels <= set(whole.arm)
+    needed = len(saves)
+    saves.clear()
+    saves.stop = needed // 2
+    with pytest.raises(KeyboardInterrupt):
+        module.run(config, tmp_path / "cut")
+    for _ in range(2):  # the second time everything is there
+        resumed = module.run(config, tmp_path / "cut")
+        assert len(saves) == needed, "no part is done twice"
+        pd.testing.assert_frame_equal(whole, resumed, check_exact=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VERDICTS)
+def test_claims_are_borne_out_or_not_and_those_of_syre_fail_without_it(name, quick, no_op):
+    claims = [c for c in experiments.load(name).CLAIMS if c.is_about("quick")]
+    found = [
+        [claim.verdict(claim.values(table)) for claim in claims]
+        for table in (quick(name), no_op(quick(name)))
+    ]
+    assert found == list(VERDICTS[name])
+    assert len(claims[0].values(quick(name))) == experiments.load(name).PRESETS["quick"].seeds
+
+
+def test_a_claim_of_a_missing_number_is_no_claim():
+    claim = experiments.load("dead_neurons").CLAIMS[0]
+    row = {
+        "arm": "plain decay",
+        "method": "plain decay",
+        "seed": 0,
+        "step": 1,
+        "dead": float("nan"),
+    }
+    with pytest.raises(ValueError, match="measures"):
+        claim.values(pd.DataFrame([row]))
+    with pytest.raises(ValueError, match="must fit one arm"):
+        claim.values(pd.DataFrame([row | {"method": "vanilla"}]))
+    with pytest.raises(ValueError, match="must fit one arm"):
+        claim.values(pd.DataFrame([row, row]))

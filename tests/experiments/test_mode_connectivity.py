@@ -1,0 +1,106 @@
+"""Mode connectivity: its arms and rules against what they say, and what it must show."""
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from syre_helpers import experiments, models
+from syre_helpers.experiments import mode_connectivity as module
+from syre_helpers.symmetry import permutation_reflection
+
+
+def test_the_relative_distance_of_equal_and_of_unrelated_networks():
+    model = nn.Linear(2, 1, bias=False)
+    a = {"weight": torch.tensor([[3.0, 4.0]])}
+    for other, expected in (([3.0, 4.0], 0), ([-4.0, 3.0], 1), ([-3.0, -4.0], 2), ([0.0, 0.0], 1)):
+        b = {"weight": torch.tensor([other])}
+        assert module.relative_distance(model, a, b) == pytest.approx(expected)
+
+
+def test_both_networks_of_a_pair_have_the_same_bias_mask_and_third():
+    config = module.Config(widths=(6,))
+    params = dict(models.mlp([64, 6, 10], "relu").named_parameters())
+    compared = {arm.label: arm for arm in module.compared_arms(config)}
+
+    def centre(name, seed):
+        return compared[name].pull(params, seed, 0).centre["0.weight"]
+
+    for name in ("syre 0.01", "syre 1", "symmetric bias 1", "pull to a third"):
+        assert (centre(name, 4) == centre(name, 5)).all(), name
+        assert (centre(name, 4) != centre(name, 6)).any(), name
+    assert (centre("syre 1, not shared", 4) != centre("syre 1, not shared", 5)).any()
+    fixed = [compared["W-fix 50%"].pull(params, s, 0).mask["0.weight"] for s in (4, 5)]
+    assert (fixed[0] == fixed[1]).all()
+    zeros = {n: torch.zeros_like(p) for n, p in params.items()}
+    first, second = (compared["W-fix 50%"].start(zeros, s)["0.weight"] for s in (4, 5))
+    assert (first == second).all()
+    first, second = (
+        compared["plain decay, same start"].start(params, s)["0.weight"] for s in (4, 5)
+    )
+    assert (first == second).all()
+
+
+def test_the_symmetric_bias_is_on_all_mirror_planes_and_as_long():
+    config = module.Config(widths=(6, 5))
+    model = models.mlp([64, 6, 5, 10], "relu")
+    params = dict(model.named_parameters())
+    compared = {arm.label: arm for arm in module.compared_arms(config)}
+    bias = compared["symmetric bias 1"].pull(params, 2, 0).centre
+    for layer, units in (("0", (1, 4)), ("2", (0, 3))):
+        distance = permutation_reflection(model, layer, *units).distance(bias)
+        assert float(distance) == pytest.approx(0, abs=1e-6)
+    theta_0 = compared["syre 1"].pull(params, 2, 0).centre
+    norms = [sum(p.double().square().sum() for p in c.values()).sqrt() for c in (bias, theta_0)]
+    assert float(norms[0]) == pytest.approx(float(norms[1]), rel=1e-5)
+
+
+def test_the_callers_random_state_is_left_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    module.compared_arms(module.PRESETS["batchnorm"])
+    assert (torch.get_rng_state() == before).all()
+
+
+@pytest.fixture(scope="module")
+def quick():
+    return experiments.run("mode_connectivity")
+
+
+@pytest.mark.slow
+def test_strong_shared_biases_lower_the_barrier_and_controls_do_not(quick):
+    last = quick.set_index(["arm", "seed"])
+    ratio = {arm: last.barrier[arm] / last.barrier["plain decay"] for arm in quick.arm.unique()}
+    assert quick.seed.nunique() >= 8
+    for arm, bound in {"syre 1": 0.5, "W-fix 50%": 0.5, "pull to a third": 0.75}.items():
+        assert (ratio[arm] < bound).all(), arm
+    for arm in ("syre 0.01", "syre 1, not shared", "symmetric bias 1"):
+        assert ratio[arm].mean() > 0.8, arm
+    aligned = last.aligned_barrier["plain decay"] / last.barrier["plain decay"]
+    assert (aligned < 0.25).all(), "the barrier of decay is a matter of order"
+    accuracy = quick.groupby("arm").accuracy.mean()
+    assert accuracy["syre 1"] > accuracy["plain decay"] - 0.01
+    assert accuracy["vanilla"] > accuracy["plain decay"], "the price is that of the decay"
+
+
+@pytest.mark.parametrize(
+    ("ratios", "halved", "kept"),
+    [
+        ([0.2, 0.49], True, False),
+        ([0.2, 0.51], None, False),
+        ([0.7, 0.89], None, False),
+        ([0.7, 0.95], False, True),
+        ([1.5, 2.0], False, True),
+    ],
+)
+def test_rules_test_what_the_claims_say(ratios, halved, kept):
+    """Halved in every pair, in part where the mean is a fifth lower; kept where it is not."""
+    rules = {"at least halves": halved, "lowers the barrier by less than a fifth": kept}
+    told = 0
+    for claim in module.CLAIMS:
+        for words, expected in rules.items():
+            if words in claim.text:
+                told += 1
+                assert claim.holds(pd.Series(ratios)) is expected, claim.text
+                assert ("in every pair" in claim.text) == (words == "at least halves")
+    assert told == 9

@@ -1,0 +1,155 @@
+"""Dimensional collapse in SimCLR: the measures, what the quick run must show, and resumption."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from syre_helpers import data, experiments
+from syre_helpers.experiments import simclr
+from syre_helpers.experiments._contrastive import make_network, moved_and_noisy, nt_xent, views
+from syre_helpers.measures import missing_fraction
+
+
+def test_contrastive_loss_is_a_cross_entropy():
+    z = torch.randn(10, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    partner = torch.arange(10).roll(5)
+    cosine = torch.nn.functional.cosine_similarity(z[:, None], z[None], dim=-1) / 0.2
+    expected = functional.cross_entropy(cosine.fill_diagonal_(-math.inf), partner)
+    assert nt_xent(z, partner, 0.2).item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_contrastive_loss_of_equal_outputs():
+    # Constant embeddings: the partner is one of n - 1 equal views.
+    equal = torch.ones(12, 3)
+    loss = nt_xent(equal, torch.arange(12).roll(6))
+    assert loss.item() == pytest.approx(math.log(11), rel=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.5])
+def test_contrastive_loss_ignores_rotations_and_scale(temperature):
+    generator = torch.Generator().manual_seed(1)
+    z = torch.randn(16, 5, generator=generator, dtype=torch.float64)
+    turn, _ = torch.linalg.qr(torch.randn(5, 5, generator=generator, dtype=torch.float64))
+    partner = torch.arange(16).roll(8)
+    loss = nt_xent(z, partner, temperature)
+    assert torch.isfinite(loss)
+    for changed in (z @ turn, 3 * z):
+        assert abs(nt_xent(changed, partner, temperature) - loss) < 1e-12
+
+
+def test_views_are_shifts_of_the_image():
+    images = torch.arange(1.0, 26).repeat(40, 1)
+    views = moved_and_noisy(images, torch.Generator().manual_seed(0), shift=1, noise=0.0)
+    padded = functional.pad(images[0].reshape(5, 5), [1] * 4, value=1.0)
+    possible = [padded[i : i + 5, j : j + 5].flatten() for i in range(3) for j in range(3)]
+    which = [[bool(torch.equal(view, p)) for p in possible] for view in views]
+    assert all(sum(row) == 1 for row in which)
+    assert len({row.index(True) for row in which}) == 9
+
+
+def test_noise_has_the_given_size():
+    images = torch.zeros(200, 64)
+    views = moved_and_noisy(images, torch.Generator().manual_seed(0), noise=0.3)
+    assert views.std().item() == pytest.approx(0.3, rel=0.03)
+
+
+def test_partners_are_two_views_of_one_image():
+    images = torch.arange(30.0).repeat_interleave(64).reshape(30, 64)
+    config = simclr.Config(shift=0, noise=0.0, batch_size=8)
+    x, partner = views(config, images, "train", 5)
+    assert x.shape == (16, 64)
+    assert len(x[:8, 0].unique()) == 8
+    assert torch.equal(x, x[partner])
+    assert torch.equal(partner[partner], torch.arange(16))
+    assert not (partner == torch.arange(16)).any()
+    again, _ = views(config, images, "train", 5)
+    other, _ = views(config, images, "train", 6)
+    assert torch.equal(x, again)
+    test, _ = views(config, images, "test")
+    assert not torch.equal(x, other)
+    assert not torch.equal(views(config, images, "train", 0)[0], test), "the test has its own"
+
+
+def test_a_reflection_of_the_last_layer_is_a_symmetry():
+    from syre_helpers import rotation_reflection
+
+    model = make_network((64, 64), 32).double()
+    x, partner = views(simclr.Config(batch_size=16), data.digits().x_train, "train", 0)
+    n = torch.randn(32, generator=torch.Generator().manual_seed(0))
+    mirror = rotation_reflection("last.weight", "last.bias", n / n.norm(), left_axis=0)
+
+    def loss(params):
+        output = torch.func.functional_call(model, params, (x.double(),))
+        return nt_xent(output[:, -32:], partner)
+
+    params = dict(model.named_parameters())
+    assert mirror.violation(loss, params) < 1e-12
+    assert mirror.rank(params) == 64 + 1
+    assert mirror.distance(mirror.nearest(params)) < 1e-12
+    missing = model.encoder(x.double()) @ mirror.nearest(params)["last.weight"].T
+    assert missing_fraction(missing.detach(), 1e-9) >= 1 / 32
+
+
+@pytest.mark.slow
+def test_what_the_quick_run_must_show():
+    table = experiments.run("simclr")
+    last = table[table.step == table.step.max()].set_index(["arm", "seed"])
+    missing, probe, contrast = (
+        last[column] for column in ("missing_fraction", "probe_last", "test_contrast")
+    )
+    assert missing["vanilla"].mean() < 0.05
+    assert (missing["plain decay"] > 0.6).all()
+    assert (missing["syre 0.01"] > 0.6).all(), "the default does not help"
+    assert (missing["syre 0.3"] < 0.1).all()
+    gain = probe["syre 0.3"] - probe["plain decay"]
+    assert gain.mean() > 2 * gain.std()
+    for ratio in ("0.01", "0.1", "0.3"):
+        arm, control = f"syre {ratio}", f"bias added after {ratio}"
+        assert missing[control].mean() < missing[arm].mean() + 0.05
+        assert probe[control].mean() > probe[arm].mean() - 0.03
+    # What is left: the loss that was trained for.
+    left = contrast["syre 0.3"] - contrast["bias added after 0.3"]
+    assert left.mean() < -2 * left.sem()
+    assert probe["fresh last layer"].mean() > probe["syre 0.1"].mean()
+
+
+@pytest.mark.slow
+def test_adam_hides_the_collapse():
+    table = experiments.run("simclr", "quick-adam", sigma_ratios=(0.1,), seeds=4)
+    last = table[(table.step == table.step.max()) & (table.method == "plain decay")]
+    assert (last.missing_fraction < 0.05).all()
+
+
+def fake_photographs(n=24):
+    """Images in the format of CIFAR, with some structure."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(2 * n) % 4
+    x = torch.randn(2 * n, 3, 32, 32, generator=generator) + labels[:, None, None, None]
+    return data.DataSplit(x[:n], labels[:n], x[n:], labels[n:])
+
+
+def test_a_missing_kornia_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "kornia", None)
+    images = fake_photographs().x_train
+    with pytest.raises(ImportError, match=r"syre_helpers\[vision\]"):
+        views(simclr.PRESETS["paper"], images, "train", 0)
+
+
+def test_views_of_photographs_depend_on_step_and_seed_only():
+    pytest.importorskip("kornia")
+    images = fake_photographs().x_train
+    config = dataclasses.replace(simclr.PRESETS["paper"], batch_size=6)
+    before = torch.random.get_rng_state()
+    x, _ = views(config, images, "train", 3)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.rand(5)
+    assert torch.equal(views(config, images, "train", 3)[0], x)
+    assert not torch.equal(views(config, images, "train", 3, seed=1)[0], x)
+    assert not torch.equal(x[:6], x[6:])
+    assert x.shape == (12, 3, 32, 32)
+    # Pixels stay within the range of the data.
+    assert images.amin() - 1e-4 <= x.min()
+    assert x.max() <= images.amax() + 1e-4
