@@ -75,10 +75,6 @@ class Pull:
         """Return `p` after the pull as a step of its own, as AdamW decays."""
         return p - lr * self.masked(name, self.force(name, p))
 
-    def decoupled(self, name: str, p: Tensor, lr: float | Tensor) -> Tensor:
-        """Return `p` after the pull as a step of its own, as AdamW decays."""
-        return p - lr * self.masked(name, self.force(name, p))
-
     def decoupled_(self, name: str, p: Tensor, lr: float) -> Tensor:
         """Pull `p` in place as a step of its own, and return it."""
         return p.sub_(self.masked(name, self.force(name, p)), alpha=lr)
