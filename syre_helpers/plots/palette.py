@@ -176,7 +176,7 @@ def _apart(style: ArmStyle, used: set[str]) -> ArmStyle:
     if style.marker not in used:
         return style
     marker = next((m for m in "oXs^DvP*<>ph" if m not in used), style.marker)
-    dashes = [style.dash, *(dash for dash in _DASHES if dash != style.dash)]
+    dashes = [style.dash, *(dash for dash in reversed(_DASHES) if dash != style.dash)]
     return replace(style, marker=marker, dash=dashes[len(used) % len(dashes)])
 
 
