@@ -145,10 +145,10 @@ def strip(
     Axes
         The horizontal label names value, spread and number of seeds.
 
-    Raises
-    ------
-    ValueError
-        As `describe`, and if a value is not positive on a logarithmic axis or the spread not known.
+    Notes
+    -----
+    The errors are those of `describe`, and a ValueError if a value is not positive on a logarithmic
+    axis or the spread is not known.
 
     Examples
     --------
@@ -160,6 +160,7 @@ def strip(
     rank
     dots: one per seed; bar: mean ± sd, 1 to 2 seeds
     """
+    import numpy as np
     import seaborn as sns
 
     words, errorbar = _spread(spread, log)
@@ -170,25 +171,16 @@ def strip(
     scale = "log" if log else ax.get_xscale()
     ax.set_xscale("linear")  # as in `lines`
     where: Any = {"x": value, "y": arm, "order": list(styles), "ax": ax, "legend": False}
-    seeds = sorted(rows[seed].unique())
     others = len(ax.collections)
-    for label, look in styles.items():
-        of_arm = rows[rows[arm] == label]
-        # Dodged by seed, a seed is at one height in each arm, and no random number is drawn.
-        sns.stripplot(
-            of_arm,
-            hue=seed,
-            hue_order=seeds,
-            palette=[look.colour] * len(seeds),
-            dodge=True,
-            jitter=False,
-            marker=look.marker,
-            edgecolor=look.colour,
-            linewidth=1.2,
-            **where,
-        )
+    # Dodged by seed, a seed is at one height in each arm, and no random number is drawn.
+    sns.stripplot(rows, hue=seed, dodge=True, jitter=False, linewidth=1.2, **where)
+    dots: Any = ax.collections[others:]
+    by_arm = np.reshape(dots, (len(styles), -1))
+    for of_arm, (label, look) in zip(by_arm, styles.items(), strict=True):
+        for dot in of_arm:
+            dot.set(facecolor="none", edgecolor=look.colour)
         sns.pointplot(
-            of_arm,
+            rows[rows[arm] == label],
             color=look.colour,
             marker="|",
             markersize=17,
@@ -197,8 +189,6 @@ def strip(
             err_kws={"linewidth": 2.5, "solid_capstyle": "butt"},
             **where,
         )
-    for dots in ax.collections[others:]:
-        dots.set_facecolor("none")
     ax.tick_params(axis="y", length=0)
     note = f"dots: one per seed; bar: {words}, {seeds_in_words(rows, arm, seed)}"
     ax.set(xlabel=f"{_label(value)}\n{note}", ylabel="", xscale=scale)

@@ -69,7 +69,7 @@ _BY_STRENGTH = "<>posh^DPXv"
 
 
 def arm_palette(source: Any, arm: str = "arm") -> dict[str, str]:
-    """Return the colour of each arm; see `arm_styles`.
+    """Return the colour of each arm: that of its `arm_styles`, which names the errors.
 
     Parameters
     ----------
@@ -82,11 +82,6 @@ def arm_palette(source: Any, arm: str = "arm") -> dict[str, str]:
     -------
     dict of str to str
         Colours as ``#rrggbb``, by label, in the order of first appearance.
-
-    Raises
-    ------
-    ValueError
-        As `arm_styles`.
 
     Examples
     --------
@@ -181,7 +176,7 @@ def _apart(style: ArmStyle, used: set[str]) -> ArmStyle:
     if style.marker not in used:
         return style
     marker = next((m for m in "oXs^DvP*<>ph" if m not in used), style.marker)
-    dashes = [style.dash, *(dash for dash in _DASHES if dash != style.dash)]
+    dashes = [style.dash, *(dash for dash in reversed(_DASHES) if dash != style.dash)]
     return replace(style, marker=marker, dash=dashes[len(used) % len(dashes)])
 
 

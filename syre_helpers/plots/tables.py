@@ -1,4 +1,4 @@
-"""What the figures and the words take from a tidy table: means and spreads over seeds."""
+"""Checks of the tidy tables that figures and words are made of, and the rows that they show."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def describe(df: pd.DataFrame, value: str, arm: str = "arm", *, seed: str = "seed") -> str:
-    """Say what a column's mean and standard deviation over the seeds are, arm by arm.
+    """Return the mean and standard deviation of a column over the seeds, arm by arm, in words.
 
     Parameters
     ----------
@@ -28,11 +28,10 @@ def describe(df: pd.DataFrame, value: str, arm: str = "arm", *, seed: str = "see
     str
         Arms in order of appearance; the sample's standard deviation, with two significant digits.
 
-    Raises
-    ------
-    ValueError
-        If a column is missing, the table is empty, a value is NaN or infinite, or an arm has
-        several rows for one seed.
+    Notes
+    -----
+    A ValueError says if a column is missing, the table is empty, a value is NaN or infinite, or an
+    arm has several rows for one seed.
 
     Examples
     --------
@@ -54,7 +53,7 @@ def describe(df: pd.DataFrame, value: str, arm: str = "arm", *, seed: str = "see
 
 
 def plus_minus(mean: float, sd: float) -> str:
-    """Write a mean and a standard deviation with as many digits as the deviation supports.
+    """Return a mean and a standard deviation with as many digits as the deviation supports.
 
     Parameters
     ----------
