@@ -1,5 +1,6 @@
 """Data sets: bundled, downloaded with their checksums verified, and generated from a seed."""
 
+from .augment import cropped_and_recoloured, moved_and_noisy, shifted_and_mirrored
 from .files import DataError
 from .generated import linear_regression, low_rank_matrix, teacher_regression
 from .sets import cifar10, cifar10_jpeg, cifar100, digits, fashion_mnist, mnist
@@ -11,10 +12,13 @@ __all__ = [
     "cifar10",
     "cifar10_jpeg",
     "cifar100",
+    "cropped_and_recoloured",
     "digits",
     "fashion_mnist",
     "linear_regression",
     "low_rank_matrix",
     "mnist",
+    "moved_and_noisy",
+    "shifted_and_mirrored",
     "teacher_regression",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import ssl
 import time
 import urllib.request
 from collections.abc import Callable
@@ -149,7 +151,8 @@ def _download(file: RemoteFile, target: Path) -> None:
                 path=target.parent,
                 downloader=fetch,
             )
-        except (OSError, ValueError) as error:  # the network, and a wrong sum
+        # the network, a server that breaks off, and a wrong sum
+        except (OSError, http.client.HTTPException, ValueError) as error:
             target.unlink(missing_ok=True)
             problems.append(f"{mirror + file.name}: {_first_line(error)}")
         else:
@@ -176,9 +179,13 @@ def fetch(url: str, output_file: str, _pooch: object = None) -> None:
         If nothing comes for 30 seconds, less than 50 kB per second comes on average, or the file
         takes more than an hour.
     """
+    import certifi
+
+    context = ssl.create_default_context()  # the system's authorities, which some systems lack
+    context.load_verify_locations(certifi.where())
     start, received = time.monotonic(), 0
     with (
-        urllib.request.urlopen(url, timeout=_SILENCE) as response,
+        urllib.request.urlopen(url, timeout=_SILENCE, context=context) as response,
         Path(output_file).open("wb") as output,
     ):
         # read1 returns what has come; read would wait for the rest, however slowly it drips

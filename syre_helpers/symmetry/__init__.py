@@ -3,6 +3,7 @@
 Floor 1 of the package: knows torch only.
 """
 
+from .alignment import align_units, hidden_layers
 from .families import (
     pair_sign_reflection,
     permutation_reflection,
@@ -15,6 +16,8 @@ from .reflection import Parameters, Reflection
 __all__ = [
     "Parameters",
     "Reflection",
+    "align_units",
+    "hidden_layers",
     "pair_sign_reflection",
     "permutation_reflection",
     "rotation_reflection",

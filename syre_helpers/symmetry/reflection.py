@@ -311,12 +311,11 @@ class Reflection:
             )
         if abs(trial.stretch - 1) > trial.tolerance:
             raise ValueError(
-                f"involution is not orthogonal: it multiplies the length of a generic direction by "
-                f"{trial.stretch:.4g}, so its fixed points are no mirror plane (there the gradient "
-                "of a symmetric loss may point off them) and what holds for reflections does not "
-                "hold for it; see the definition of Reflection (Ziyin, Xu and Chuang 2025, "
-                "section 3). A rescaling of units, such as (u, w) -> (2 w, u / 2), is no "
-                "reflection; the swap (u, w) -> (w, u) is"
+                "involution is not orthogonal: it multiplies the length of a generic direction by "
+                f"{trial.stretch:.4g}, so its fixed points are no mirror plane, and the gradient "
+                "of a symmetric loss may point off them. A rescaling of units, such as (u, w) -> "
+                "(2 w, u / 2), is no reflection; the swap (u, w) -> (w, u) is. See Reflection "
+                "(Ziyin, Xu and Chuang, ICLR 2025, section 3)"
             )
 
     @torch.no_grad()

@@ -40,6 +40,15 @@ def test_numerical_rank_counts_above_its_tolerance():
     assert sh.numerical_rank(matrix_with([1.0, 0.5])).item() == 2, "rounding must not count"
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_default_tolerance_is_that_of_torch(dtype):
+    """The largest dimension times epsilon, relative to the largest value."""
+    eps = torch.finfo(dtype).eps
+    x = torch.zeros(12, 4, dtype=dtype)
+    x[0, 0], x[1, 1], x[2, 2] = 100, 100 * 13 * eps, 100 * 11 * eps
+    assert sh.numerical_rank(x) == torch.linalg.matrix_rank(x) == 2
+
+
 def test_a_small_random_matrix_gives_full_numerical_rank():
     """The trap that the book warns of: the numerical rank cannot tell collapse plus noise."""
     collapsed = matrix_with([1.0])
