@@ -33,7 +33,7 @@ from _harness import Row
 
 import syre_helpers as sh
 from syre_helpers._provenance import peak_memory_mb
-from syre_helpers.training.options import listening
+from syre_helpers.training import Moment, listening
 
 WARM = 3  # steps before this one pay for memory and for tracing
 FEWEST = 5  # steps that are timed, however long they take
@@ -124,9 +124,11 @@ def train(point: Point, settings: Settings, seconds: float) -> tuple[list[float]
     times: list[tuple[float, int]] = []
     begin = clock()
 
-    def listen(done: int, total: int) -> None:
+    def listen(moment: Moment) -> None:
+        if moment.rows is not None:  # after a measurement, not before a step
+            return
         _harness.synchronize(settings.device)
-        times.append((clock(), done))
+        times.append((clock(), moment.step))
         if len(times) > WARM + FEWEST and times[-1][0] - times[WARM][0] > seconds:
             raise Enough
 

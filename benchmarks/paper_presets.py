@@ -135,7 +135,9 @@ def seconds_per_step(name: str, preset: str, limit: float) -> tuple[float, int]:
     times: list[float] = []
     clock = time.process_time if config.device == "cpu" else time.perf_counter
 
-    def listen(done: int, total: int) -> None:
+    def listen(moment: Moment) -> None:
+        if moment.rows is not None:  # after a measurement, not before a step
+            return
         _harness.synchronize(config.device)
         times.append(clock())
         if times[-1] - times[0] > limit and len(times) > 2:
@@ -146,7 +148,7 @@ def seconds_per_step(name: str, preset: str, limit: float) -> tuple[float, int]:
 
     unmeasured = in_training("measuring_steps", ends)
     try:
-        with with_data(few(config)), unmeasured, options.listening(listen):
+        with with_data(few(config)), unmeasured, listening(listen):
             module.run(config)
     except Enough:
         pass
