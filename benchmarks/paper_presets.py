@@ -28,7 +28,7 @@ from _harness import RESULTS, Row
 import syre_helpers as sh
 from syre_helpers import experiments
 from syre_helpers._provenance import check_writable
-from syre_helpers.training import options
+from syre_helpers.training import Moment, listening
 
 SHAPES = {
     "mnist": ((784,), 10, 60_000, 10_000),
@@ -98,7 +98,7 @@ def count(module: Any, config: Any) -> list[int]:
     """Return the number of steps of each training of a run, beginning each, without any step."""
     lengths: list[int] = []
 
-    def none(steps: range, label: str) -> tuple[int, ...]:
+    def none(steps: range, *_: object, **__: object) -> tuple[int, ...]:
         lengths.append(len(steps))
         return ()
 
@@ -143,10 +143,10 @@ def seconds_per_step(name: str, preset: str, limit: float) -> tuple[float, int]:
         if times[-1] - times[0] > limit and len(times) > 2:
             raise Enough
 
-    def ends(steps: int, log_every: Any) -> set[int]:
-        return {0, steps}
+    def ends(steps: int, log_every: Any) -> frozenset[int]:
+        return frozenset({0, steps})
 
-    unmeasured = in_training("measuring_steps", ends)
+    unmeasured = in_training("_measuring_steps", ends)
     try:
         with with_data(few(config)), unmeasured, listening(listen):
             module.run(config)
