@@ -121,7 +121,7 @@ class _Work:
 
     def _run(self, values: dict[str, Any]) -> None:
         try:
-            with listening(self._told):
+            with listening(self._report):
                 shown = _as_html(self._function(**values))
         except Stopped:
             shown = "<p>Stopped. Press <em>Compute</em> to start again.</p>"
@@ -131,7 +131,7 @@ class _Work:
         self._bar.value = 0.0 if self._stopping.is_set() else 1.0
         self._compute.disabled, self._stop.disabled = False, True
 
-    def _told(self, done: int, total: int) -> None:
+    def _report(self, done: int, total: int) -> None:
         if self._stopping.is_set():
             raise Stopped
         # A message for every step would cost more than the step.
