@@ -61,8 +61,8 @@ def test_every_recorded_number_is_on_the_page(recorded):
     assert cost_curves.text(other, facts) != text
 
 
-def test_a_power_law_is_found_beyond_the_first_points():
-    """The first points, where overhead rules, do not count."""
-    rows = pd.DataFrame({"size": [2, 4, 8, 32, 128, 512], "kind": ["measured"] * 4 + ["x"] * 2})
+def test_the_exponent_on_the_page_is_that_of_the_extrapolation():
+    kinds = ["measured"] * 4 + ["extrapolated"] * 2
+    rows = pd.DataFrame({"size": [2, 4, 8, 32, 128, 512], "kind": kinds})
     rows["step_ms"] = 3.0 * rows["size"] ** 1.5
     assert cost_curves.power(rows, "step_ms") == pytest.approx(1.5, abs=0.01)

@@ -97,3 +97,16 @@ def test_a_claim_of_a_missing_number_is_no_claim():
         claim.values(pd.DataFrame([row | {"method": "vanilla"}]))
     with pytest.raises(ValueError, match="must fit one arm"):
         claim.values(pd.DataFrame([row, row]))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: experiments.load("nothing"), "dead_neurons"),
+        (lambda: experiments.run("dead-neurons", "huge"), "quick"),
+        (lambda: experiments.run("dead_neurons", colour="red"), "'colour'"),
+    ],
+)
+def test_wrong_names_are_answered(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
