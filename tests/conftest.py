@@ -1,28 +1,30 @@
 """What several test files need."""
 
+from contextlib import ExitStack
+
 import pytest
 
-from syre_helpers.training.stepping import StackedStep
+from syre_helpers.training import listening
 
 
 @pytest.fixture
-def interrupted_at(monkeypatch):
-    """Return a function: `interrupted_at(n)` ends stacked training once, at its n-th step from now.
+def interrupted_at():
+    """Return a function: `interrupted_at(n)` ends training once, at its n-th step from now.
 
     It returns the list of all steps begun since.
     """
+    with ExitStack() as stack:
 
-    def interrupted_at(n):
-        begun = []
-        step_of_all = StackedStep.__call__
+        def interrupted_at(n):
+            begun = []
 
-        def step(*arguments):
-            begun.append(len(begun))
-            if len(begun) == n:
-                raise KeyboardInterrupt
-            step_of_all(*arguments)
+            def count(moment):
+                if moment.rows is None:
+                    begun.append(moment.step)
+                    if len(begun) == n:
+                        raise KeyboardInterrupt
 
-        monkeypatch.setattr(StackedStep, "__call__", step)
-        return begun
+            stack.enter_context(listening(count))
+            return begun
 
-    return interrupted_at
+        yield interrupted_at

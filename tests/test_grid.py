@@ -18,7 +18,7 @@ import torch
 from syre_helpers import experiments
 from syre_helpers.__main__ import main
 from syre_helpers.experiments.record import peak_memory_mb, read_record
-from syre_helpers.training.options import listening
+from syre_helpers.training.callbacks import listening
 
 STEPS, STOPPED = 40, 30
 VICTIM = (3,)
@@ -57,9 +57,11 @@ def logged_run(config, checkpoints):
     log.mkdir(exist_ok=True)
     note = log / f"{config.seeds[0]}-{uuid.uuid4().hex}.json"
 
-    def listen(done, total):
-        note.write_text(json.dumps({"seeds": config.seeds, "pid": os.getpid(), "steps": total}))
-        if config.seeds == VICTIM and done == STOPPED and (log / "armed").exists():
+    def listen(moment):
+        note.write_text(
+            json.dumps({"seeds": config.seeds, "pid": os.getpid(), "steps": moment.steps})
+        )
+        if config.seeds == VICTIM and moment.step == STOPPED and (log / "armed").exists():
             (log / "armed").rename(log / "waiting")
             (log / "pid").write_text(str(os.getpid()))
             until(lambda: False)

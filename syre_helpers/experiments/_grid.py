@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._checks import positive_int
-from ..training.options import listening
+from ..training.callbacks import listening
 from ._seeds import seeds_of
 from .record import peak_memory_mb, write_whole
 
@@ -255,7 +255,7 @@ def _run_cell(run: Run, config: Any, file: Path, threads: int, driver: int) -> N
     """Run one cell and write its file; the folder of the same name holds what it may go on from."""
     checkpoints = file.with_suffix("")
     # Bars of several processes would overwrite one another.
-    quiet = nullcontext() if os.getpid() == driver else listening(lambda done, total: None)
+    quiet = nullcontext() if os.getpid() == driver else listening()
     with _ONE_AT_A_TIME, quiet, _threads(threads):
         if file.exists():
             return
