@@ -27,12 +27,14 @@ PRESETS = [(name, preset) for name in VERDICTS for preset in experiments.load(na
 # What a preset needs, beside the small settings of its experiment, to run within a second.
 SMALLER = {
     "beta_vae": {"stacked": 1, "batch_size": 20},
+    "identical_units": {"width": 16, "samples": 50, "batch_size": 25},
     "linear_vae": {"d": 16},
     "supervised_collapse": {"dim": 8, "depth": 1, "batch_size": 10},
     "compatibility": {"batch_size": 20, "width": 2, "sigma_ratios": (0.1,), "sigmas": (0.1,)},
 }
 
 
+@pytest.mark.usefixtures("false_images")
 @pytest.mark.parametrize("name", experiments.names())
 def test_every_experiment_is_complete(name):
     module = experiments.load(name)
