@@ -54,11 +54,12 @@ test: $(READY)  ## pytest over the package, then every chapter a second time und
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(SLOW)
 	@$(RUN).build.nbval --jobs $(JOBS) $(ONLY)
 
-lint: $(READY)  ## ruff (rules and format), mypy, outputs stripped from the notebooks
+lint: $(READY)  ## ruff (rules and format), mypy, floors and circles, outputs stripped from the notebooks
 	@wrong=0; \
 	$(BIN)/ruff check . || wrong=1; \
 	$(BIN)/ruff format --check . || wrong=1; \
 	$(BIN)/mypy || wrong=1; \
+	$(BIN)/lint-imports --no-logo || wrong=1; \
 	git ls-files -z -co --exclude-standard -- '*.ipynb' \
 		| xargs -0 -r $(BIN)/nbstripout --keep-id --verify || wrong=1; \
 	exit $$wrong

@@ -80,14 +80,12 @@ def merge(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> N
 
 
 def readable(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return an output as a page without a kernel, and a screen reader, can use it.
-
-    A panel of widgets would be dead there, so a note says where it lives. An empty corner of a
-    table of pandas is no heading.
-    """
+    """Return an output as a page without a kernel, and a screen reader, can use it."""
     data = output.get("data", {})
+    # A panel of widgets would be dead, so a note says where it lives.
     if WIDGET in data:
         return nbformat.v4.new_output("display_data", {"text/html": NO_KERNEL})
+    # The empty corner of a table of pandas is no heading.
     if "text/html" in data:
         data["text/html"] = data["text/html"].replace("<th></th>", "<td></td>")
     return output

@@ -27,7 +27,7 @@ def address() -> str:
 
 
 def is_published(url: str) -> bool:
-    """Say whether an address is a real one, so that links to it may be shown."""
+    """Test whether an address is a real one, so that links to it may be shown."""
     return "/OWNER/" not in url
 
 

@@ -121,11 +121,9 @@ def configured(pip: list[str], name: str) -> str:
 
 
 def wants_cpu_torch(sources: dict[str, str]) -> bool:
-    """Say whether to offer PyTorch's CPU index.
-
-    PyPI's build for Linux brings several GB of CUDA with it, of no use without an NVIDIA GPU. A
-    machine with wheels of its own knows better, and without a network there is nothing to offer.
-    """
+    """Test whether PyTorch's CPU index is of use here, and can be reached."""
+    # PyPI's build for Linux brings several GB of CUDA with it, of no use without an NVIDIA GPU. A
+    # machine with wheels of its own knows better, and without a network there is nothing to offer.
     if platform.system() != "Linux" or shutil.which("nvidia-smi") or sources["find-links"]:
         return False
     request = urllib.request.Request(f"{TORCH_CPU}/torch/", method="HEAD")

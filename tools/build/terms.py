@@ -153,7 +153,7 @@ def by_authors(text: nodes.Text) -> nodes.reference | None:
 
 
 def is_prose(text: nodes.Text) -> bool:
-    """Say whether a text may hold a link: in a paragraph, not in a heading, a link or code."""
+    """Test whether a text may hold a link: in a paragraph, not in a heading, a link or code."""
     node = text.parent
     in_paragraph = False
     while node is not None:

@@ -12,6 +12,13 @@ from typing import Any
 
 # Icons are replaced once; MathJax's changes to the page are none of Font Awesome's business.
 ICONS = "window.FontAwesomeConfig = {observeMutations: false};"
+# The theme folds pages under a page behind an arrow without a name.
+FOLDS = """addEventListener('DOMContentLoaded', () => {
+  for (const fold of document.querySelectorAll('.bd-links summary')) {
+    const page = fold.closest('li').querySelector('a').textContent.trim();
+    fold.setAttribute('aria-label', `Pages of ${page}`);
+  }
+});"""
 FORMULAS = """if (window.MathJax) MathJax.startup = {pageReady: async () => {
   const formulas = [...document.querySelectorAll('.math')];
   while (formulas.length) {
@@ -26,6 +33,7 @@ def setup(app: Any) -> dict[str, bool]:
     # Late, when all other extensions have added theirs.
     app.connect("html-page-context", tidy, priority=900)
     app.add_js_file(None, body=ICONS)
+    app.add_js_file(None, body=FOLDS)
     # After MathJax's settings (500), which would overwrite it; MathJax itself comes deferred.
     app.add_js_file(None, body=FORMULAS, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -59,6 +59,11 @@ def document(
         ``load(page)`` returns the HTML of a page.
     cover, style : str
         HTML for the first page; a style sheet that comes after the site's own.
+
+    Returns
+    -------
+    BeautifulSoup
+        The document: cover, contents, the pages by their parts, and the solutions last.
     """
     known = [page for part in listed for page in part.pages]
     made = BeautifulSoup(frame(load, known, cover), "html.parser")
