@@ -1,66 +1,12 @@
-"""The package as a whole: its public names, its floors, and how lightly it is imported."""
+"""The package as a whole: its public names, and how lightly it is imported."""
 
-import ast
 import inspect
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import syre_helpers as sh
-
-PACKAGE = Path(sh.__file__).parent
-# Ground first; a room imports only from floors below its own (and from itself).
-FLOORS = {
-    "_checks": 0,
-    "symmetry": 1,
-    "removal": 1,
-    "measures": 1,
-    "data": 2,
-    "models": 2,
-    "training": 3,
-    "experiments": 4,
-    "plots": 5,
-    "interactive": 5,
-    "exercises": 5,
-    "__main__": 6,
-}
-# Neighbours that one room may look into: measures know the reflections that they measure,
-# generated data come from a teacher network, a slider is made of pictures.
-SAME_FLOOR = {("measures", "symmetry"), ("data", "models"), ("interactive", "plots")}
-
-
-def rooms():
-    return sorted(
-        p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()
-    )
-
-
-def imported_rooms(file):
-    """Return the rooms of the package that a module imports, at its top or inside functions."""
-    depth = len(file.relative_to(PACKAGE).parts)
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == depth:
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            found |= {name.split(".")[0] for name in names}
-        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.level == 0:
-            names = [node.module or ""]
-        found |= {n.split(".")[1] for n in names if n.startswith("syre_helpers.")}
-    return found
-
-
-def test_imports_go_down_the_floors_only():
-    assert set(rooms()) - {"__init__"} == set(FLOORS), "give each room a floor"
-    for file in PACKAGE.rglob("*.py"):
-        if file == PACKAGE / "__init__.py":
-            continue
-        room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        for other in (imported_rooms(file) & set(FLOORS)) - {room}:
-            allowed = FLOORS[other] < FLOORS[room] or (room, other) in SAME_FLOOR
-            assert allowed, f"{file.relative_to(PACKAGE)} imports {other}, which is not below it"
 
 
 def test_every_public_name_is_there_and_documented():
@@ -118,7 +64,3 @@ def test_importing_the_package_imports_nothing_heavy():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.splitlines() == ["[]", "['syre_helpers']"]
-
-
-def test_the_package_ships_its_types():
-    assert (PACKAGE / "py.typed").exists()
