@@ -18,12 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RESULTS = chapters.ROOT / "results" / "growth.csv"
-COLOURS = {
-    "parameters": "#56b4e9",
-    "models": "#56b4e9",
-    "seeds": "#e69f00",
-    "arms": "#009e73",
-}
+COLOURS = {"parameters": "#56b4e9", "models": "#56b4e9", "seeds": "#e69f00", "arms": "#009e73"}
 MARKERS = {"parameters": "o", "models": "o", "seeds": "s", "arms": "^"}
 LABELS = {
     "models": "as many arms as seeds",
@@ -97,12 +92,7 @@ def draw(ax: Any, own: pd.DataFrame, value: str) -> None:
     shown = own[own[value] >= 1] if value == "memory_mb" else own
     measured = shown[shown.kind == "measured"]
     beyond = shown[shown.kind == "extrapolated"]
-    ax.plot(
-        share * measured["size"],
-        measured[value],
-        label=LABELS.get(curve),
-        **style,
-    )
+    ax.plot(share * measured["size"], measured[value], label=LABELS.get(curve), **style)
     if len(measured) and len(beyond):
         ends = [measured.iloc[-1], *(row for _, row in beyond.iterrows())]
         ax.plot(

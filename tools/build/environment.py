@@ -44,18 +44,12 @@ def main(venv: Path, extras: str) -> int:
     if not python.with_name("pip").exists():
         print(f"[1/3] A virtual environment in {venv}", flush=True)
         create(venv, python)
-    print(
-        "[2/3] Pinned dependencies and the package (a minute or two the first time)",
-        flush=True,
-    )
+    print("[2/3] Pinned dependencies and the package (a minute or two the first time)", flush=True)
     install(python, extras)
     print("[3/3] Python compiles what the chapters import, once", flush=True)
     # Otherwise the chapters that are executed first would be charged for it in the timings.
     subprocess.run([str(python), "-c", f"import {IMPORTED}"], check=True)
-    print(
-        f"The environment is ready ({time.perf_counter() - start:.0f} s).",
-        flush=True,
-    )
+    print(f"The environment is ready ({time.perf_counter() - start:.0f} s).", flush=True)
     return 0
 
 
@@ -68,8 +62,7 @@ def create(venv: Path, python: Path) -> None:
     if bundled:
         return
     request = urllib.request.Request(
-        "https://pypi.org/simple/pip/",
-        headers={"Accept": "application/vnd.pypi.simple.v1+json"},
+        "https://pypi.org/simple/pip/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
         wheels = [f for f in json.load(answer)["files"] if f["filename"].endswith(".whl")]

@@ -26,6 +26,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import date
 from pathlib import Path
@@ -91,11 +92,7 @@ def package_hashes() -> dict[str, str]:
 def paths(name: str) -> tuple[Path, Path, Path]:
     """Return where a chapter's source, executed notebook and record lie."""
     executed = chapters.EXECUTED / f"{name}.ipynb"
-    return (
-        chapters.BOOK / f"{name}.ipynb",
-        executed,
-        executed.with_suffix(".json"),
-    )
+    return (chapters.BOOK / f"{name}.ipynb", executed, executed.with_suffix(".json"))
 
 
 def load_record(name: str) -> Record | None:
@@ -111,24 +108,35 @@ def load_record(name: str) -> Record | None:
     return record if same else None
 
 
-def execute_here(name: str) -> None:
-    """Execute one chapter in this process, which is there for it alone."""
+def run_notebook(notebook: nbformat.NotebookNode, folder: Path, **options: Any) -> None:
+    """Execute a notebook in a kernel that works in a folder; its outputs go into the notebook."""
     from nbclient import NotebookClient
 
+    where = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(
+        notebook, timeout=CELL_TIMEOUT, kernel_name="python3", resources=where, **options
+    )
+    client.execute()
+
+
+def outputs(notebook: nbformat.NotebookNode) -> Iterator[tuple[str, nbformat.NotebookNode]]:
+    """Yield each output of a notebook, after the words that name its cell."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code, 1):
+        for output in cell.outputs:
+            yield f"code cell {number}", output
+
+
+def execute_here(name: str) -> None:
+    """Execute one chapter in this process, which is there for it alone."""
     source, executed, record_file = paths(name)
     notebook = nbformat.read(source, as_version=4)
     record: Record = {"key": key(notebook)}
     before = package_hashes()
     executed.parent.mkdir(parents=True, exist_ok=True)
     notebook.cells.append(nbformat.v4.new_code_cell(LOADED))
-    client = NotebookClient(
-        notebook,
-        timeout=CELL_TIMEOUT,
-        kernel_name="python3",
-        # Not the chapter's own folder: what a chapter writes must not land among the sources.
-        resources={"metadata": {"path": str(executed.parent)}},
-    )
-    client.execute()
+    # Not the chapter's own folder: what a chapter writes must not land among the sources.
+    run_notebook(notebook, executed.parent)
     question = notebook.cells.pop()
     answer = "".join(out.get("text", "") for out in question.outputs)
     loaded = {str(Path(f).resolve()) for f in answer.splitlines()}
@@ -150,13 +158,11 @@ def execute_here(name: str) -> None:
 
 def stderr_of(notebook: nbformat.NotebookNode) -> list[str]:
     """Return what the cells wrote to stderr (warnings, mostly), with the number of the cell."""
-    found = []
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for number, cell in enumerate(code, 1):
-        for output in cell.outputs:
-            if output.output_type == "stream" and output.name == "stderr":
-                found.append(f"code cell {number}: {output.text.strip()}")
-    return found
+    return [
+        f"{cell}: {output.text.strip()}"
+        for cell, output in outputs(notebook)
+        if output.output_type == "stream" and output.name == "stderr"
+    ]
 
 
 def machine() -> dict[str, str]:
@@ -176,24 +182,21 @@ def machine() -> dict[str, str]:
     }
 
 
+def run_module(module: str, name: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a tool over one chapter in a process of its own; return what it said."""
+    command = [sys.executable, "-m", module, "--here", name]
+    return subprocess.run(
+        command, cwd=TOP, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+
+
 def execute_apart(name: str) -> tuple[float, str]:
     """Execute one chapter in a process of its own; return its seconds, and what went wrong."""
     start = time.perf_counter()
-    command = [sys.executable, "-m", "tools.build.execute", "--here", name]
-    done = subprocess.run(
-        command,
-        cwd=TOP,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
+    done = run_module("tools.build.execute", name, environment())
     seconds = time.perf_counter() - start
     if done.returncode:
-        return (
-            seconds,
-            done.stdout.strip() or done.stderr.strip() or f"exit {done.returncode}",
-        )
+        return (seconds, done.stdout.strip() or done.stderr.strip() or f"exit {done.returncode}")
     record_file = paths(name)[2]
     record = json.loads(record_file.read_text()) | {"seconds": seconds}
     files.write(record_file, json.dumps(record, indent=1) + "\n")
@@ -204,10 +207,7 @@ def execute(names: list[str], jobs: int, strict: bool = False) -> bool:
     """Execute the chapters that need it, `jobs` at a time; say whether all went well."""
     stale = [name for name in names if load_record(name) is None]
     if len(stale) < len(names):
-        print(
-            f"{len(names) - len(stale)} of {len(names)} chapters are up to date.",
-            flush=True,
-        )
+        print(f"{len(names) - len(stale)} of {len(names)} chapters are up to date.", flush=True)
     failed = []
     # Not more at a time than there are cores: the times would mean nothing.
     with ThreadPoolExecutor(max(1, min(jobs, os.cpu_count() or 1))) as pool:
@@ -217,10 +217,7 @@ def execute(names: list[str], jobs: int, strict: bool = False) -> bool:
                 failed.append(tasks[task])
     noisy = [name for name in names if name not in failed and report_stderr(name, strict)]
     if failed:
-        print(
-            f"These chapters failed: {', '.join(failed)}. See above for the cells.",
-            flush=True,
-        )
+        print(f"These chapters failed: {', '.join(failed)}. See above for the cells.", flush=True)
     return not failed and not (strict and noisy)
 
 
@@ -249,10 +246,7 @@ def report_stderr(name: str, strict: bool) -> bool:
     record = load_record(name)
     lines = record["stderr"] if record else []
     for line in lines:
-        print(
-            f"{'ERROR' if strict else 'note'}: {name} wrote to stderr in {line}",
-            flush=True,
-        )
+        print(f"{'ERROR' if strict else 'note'}: {name} wrote to stderr in {line}", flush=True)
     return bool(lines)
 
 

@@ -18,11 +18,7 @@ from tools.build import chapters, files
 from tools.build.templates import render
 
 # What the paper does not say can be found true or false here, but not reproduced.
-UNSAID = (
-    "no such control",
-    "not tried",
-    "asked for by a reviewer, not reported",
-)
+UNSAID = ("no such control", "not tried", "asked for by a reviewer, not reported")
 RESULTS = chapters.ROOT / "results"
 # Written by benchmarks/paper_presets.py.
 TIMED = RESULTS / "not_run.csv"

@@ -1,6 +1,6 @@
 """Write the repository's address to wherever it stands.
 
-`python -m tools.build.links [--set URL] [--check]`
+`python -m tools.build.links [--set URL]`
 
 The address is kept in pyproject.toml. From there it goes into _config.yml, the notebooks' setup
 cells, the README and CITATION.cff. `--set` writes a new one into pyproject.toml first, as the
@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 
 from tools.build import chapters, files
+from tools.build.templates import render
 
 BINDER = "https://mybinder.org/v2/gh"
 COLAB = "https://colab.research.google.com/github"
@@ -66,40 +67,28 @@ def binder(url: str, path: str) -> str:
 
 def in_config(text: str, url: str) -> str:
     """Put the address into _config.yml; buttons show only when it is a real one."""
-    shown = str(chapters.is_published(url)).lower()
-    text = re.sub(r"(?m)^(  url: ).*$", rf"\g<1>{url}", text)
-    text = re.sub(
-        r"(?m)^(  use_(?:repository|issues)_button: ).*$",
-        rf"\g<1>{shown}",
-        text,
-    )
-    colab_host = "https://colab.research.google.com" if chapters.is_published(url) else '""'
-    binder_host = "https://mybinder.org" if chapters.is_published(url) else '""'
-    text = re.sub(r"(?m)^(  colab_url: ).*$", rf"\g<1>{colab_host}", text)
-    return re.sub(r"(?m)^(  binderhub_url: ).*$", rf"\g<1>{binder_host}", text)
+    shown = chapters.is_published(url)
+    values = {
+        "  url": url,
+        "  use_repository_button": str(shown).lower(),
+        "  use_issues_button": str(shown).lower(),
+        "  colab_url": "https://colab.research.google.com" if shown else '""',
+        "  binderhub_url": "https://mybinder.org" if shown else '""',
+    }
+    for key, value in values.items():
+        text = re.sub(rf"(?m)^({key}: ).*$", rf"\g<1>{value}", text)
+    return text
 
 
 def in_readme(text: str, url: str) -> str:
     """Put the address, and badges once it is a real one, between the README's two marks."""
-    if chapters.is_published(url):
-        first = "book/trap/reflections.ipynb"
-        body = (
-            f"[![Read the book](https://img.shields.io/badge/read-the_book-2a6f97)]({site(url)})\n"
-            f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-            f"({colab(url, first)})\n"
-            f"[![Open in Binder](https://mybinder.org/badge_logo.svg)]({binder(url, first)})"
-        )
-    else:
-        body = (
-            "The book has no public address yet. Once it has one, badges that open it online, in "
-            "Colab and in\nBinder will stand here."
-        )
-    text = re.sub(
-        r"(<!-- links -->\n).*?(\n<!-- end of links -->)",
-        lambda found: found[1] + body + found[2],
-        text,
-        flags=re.DOTALL,
+    first = "book/trap/reflections.ipynb"
+    shown = site(url) if chapters.is_published(url) else ""
+    body = render(
+        "readme_links.md.j2", site=shown, colab=colab(url, first), binder=binder(url, first)
     )
+    marks = r"(?s)(<!-- links -->\n).*?(\n<!-- end of links -->)"
+    text = re.sub(marks, lambda found: found[1] + body + found[2], text)
     return re.sub(r"git\+https://github\.com/[^\"\s]+", f"git+{url}", text)
 
 
@@ -139,38 +128,22 @@ def outdated(root: Path, url: str) -> dict[Path, str]:
 
 
 def main() -> int:
-    """Read the command line and write or compare."""
+    """Read the command line and write."""
     parser = argparse.ArgumentParser(description="Write the repository's address everywhere.")
-    parser.add_argument(
-        "--set",
-        metavar="URL",
-        help="a new address, as https://github.com/me/book",
-    )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="write nothing, fail on a difference",
-    )
-    options = parser.parse_args()
-    if options.set:
-        if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", options.set):
-            raise SystemExit(f"--set wants https://github.com/OWNER/NAME, not {options.set!r}.")
+    parser.add_argument("--set", metavar="URL", help="a new one, as https://github.com/me/book")
+    new = parser.parse_args().set
+    if new:
+        if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", new):
+            raise SystemExit(f"--set wants https://github.com/OWNER/NAME, not {new!r}.")
         file = chapters.ROOT / "pyproject.toml"
-        pattern = r'(?m)^Repository = ".*"$'
-        files.write(
-            file,
-            re.sub(pattern, f'Repository = "{options.set}"', file.read_text()),
-        )
+        line = f'Repository = "{new}"'
+        files.write(file, re.sub(r'(?m)^Repository = ".*"$', line, file.read_text()))
     url = chapters.address()
-    changed = outdated(chapters.ROOT, url)
-    for file, text in changed.items():
-        print(f"{'differs' if options.check else 'written'}: {file.relative_to(chapters.ROOT)}")
-        if not options.check:
-            files.write(file, text)
-    print(
-        f"{url} stands in every place." if not changed or not options.check else "Run `make links`."
-    )
-    return 1 if options.check and changed else 0
+    for file, text in outdated(chapters.ROOT, url).items():
+        files.write(file, text)
+        print(f"written: {file.relative_to(chapters.ROOT)}")
+    print(f"{url} stands in every place.")
+    return 0
 
 
 if __name__ == "__main__":

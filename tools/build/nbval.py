@@ -27,23 +27,9 @@ def main() -> int:
         *(sys.executable, "-m", "pytest"),
         # The package's own settings (doctests, warnings as errors) are not meant for notebooks.
         *("-o", "addopts=", "-o", "filterwarnings=default"),
-        *(
-            "--nbval",
-            "--nbval-current-env",
-            f"--nbval-cell-timeout={execute.CELL_TIMEOUT}",
-        ),
-        *(
-            "--nbval-sanitize-with",
-            str(Path(__file__).with_name("sanitize.cfg")),
-        ),
-        *(
-            "-n",
-            str(options.jobs),
-            "--dist",
-            "loadfile",
-            "--rootdir",
-            str(chapters.ROOT),
-        ),
+        *("--nbval", "--nbval-current-env", f"--nbval-cell-timeout={execute.CELL_TIMEOUT}"),
+        *("--nbval-sanitize-with", str(Path(__file__).with_name("sanitize.cfg"))),
+        *("-n", str(options.jobs), "--dist", "loadfile", "--rootdir", str(chapters.ROOT)),
         *(str(execute.paths(name)[1]) for name in names),
     ]
     return subprocess.run(command, env=execute.environment(), cwd=chapters.ROOT).returncode

@@ -9,10 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 FOLDER = Path(__file__).parents[1] / "templates"
 # Markdown, not HTML: nothing is escaped. A name that a template lacks is an error.
 _ENVIRONMENT = Environment(
-    loader=FileSystemLoader(FOLDER),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
+    loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 
 

@@ -201,11 +201,7 @@ def meaning(name: str, word: Word) -> str:
 
 
 def add_meanings(
-    _app: Any,
-    _page: str,
-    _template: str,
-    context: dict[str, Any],
-    document: Any,
+    _app: Any, _page: str, _template: str, context: dict[str, Any], document: Any
 ) -> None:
     """Put the meanings at the end of a page."""
     if document is not None and "body" in context:

@@ -19,10 +19,7 @@ import yaml
 
 from tools.build import chapters
 
-COPY, INSTALL = (
-    "src/ ${REPO_DIR}/",
-    'env update -p ${NB_PYTHON_PREFIX} --file "environment.yml"',
-)
+COPY, INSTALL = ("src/ ${REPO_DIR}/", 'env update -p ${NB_PYTHON_PREFIX} --file "environment.yml"')
 GPU = re.compile(r"nvidia-|cuda-|triton|cupti")
 
 
@@ -31,23 +28,14 @@ def main() -> int:
     chapters.BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=chapters.BUILD) as folder:
         repository = Path(folder, "repository")
-        subprocess.run(
-            ["git", "clone", "-q", str(chapters.ROOT), str(repository)],
-            check=True,
-        )
+        subprocess.run(["git", "clone", "-q", str(chapters.ROOT), str(repository)], check=True)
         text = (repository / "environment.yml").read_text()
         python, lines = asked_for(text)
         problems = judged(dockerfile(Path(folder, "venv"), repository), python)
-        print(
-            "repo2docker:",
-            *(problems or [f"takes Python {python} and environment.yml"]),
-        )
+        print("repo2docker:", *(problems or [f"takes Python {python} and environment.yml"]))
         chosen, error = resolved(repository, python, lines)
         wrong = [error] if error else too_much(chosen)
-        print(
-            "pip:",
-            *(wrong or [f"{len(chosen)} packages, {torch_of(chosen)}, no CUDA"]),
-        )
+        print("pip:", *(wrong or [f"{len(chosen)} packages, {torch_of(chosen)}, no CUDA"]))
     return 1 if problems or wrong else 0
 
 
@@ -92,21 +80,13 @@ def resolved(repository: Path, python: str, lines: list[str]) -> tuple[list[str]
     # pip does, the best version of all indexes.
     command = [
         *(str(Path(sys.executable).with_name("uv")), "pip", "compile", "-q"),
-        *(
-            "--python-version",
-            python,
-            "--python-platform",
-            "x86_64-manylinux_2_28",
-        ),
+        *("--python-version", python, "--python-platform", "x86_64-manylinux_2_28"),
         *("--index-strategy", "unsafe-best-match"),
         *("--no-header", "--no-annotate", listed.name),
     ]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     if done.returncode:
-        return (
-            [],
-            f"what it would choose is not known: {done.stderr.strip()[-1000:]}",
-        )
+        return ([], f"what it would choose is not known: {done.stderr.strip()[-1000:]}")
     return [line for line in done.stdout.splitlines() if "==" in line], ""
 
 

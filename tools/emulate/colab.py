@@ -58,19 +58,18 @@ def emulate(name: str) -> str:
     with tempfile.TemporaryDirectory(dir=chapters.BUILD) as folder:
         place = Path(folder)
         repository = place / "repository"
-        subprocess.run(
-            ["git", "clone", "-q", str(chapters.ROOT), str(repository)],
-            check=True,
-        )
+        subprocess.run(["git", "clone", "-q", str(chapters.ROOT), str(repository)], check=True)
         python = environment_without_the_package(place / "colab")
         content = place / "content"
         content.mkdir()
         notebook = as_opened(repository, name)
         nbformat.write(notebook, place / "chapter.ipynb")
+        # The package must come from the setup cell, and from nowhere else.
+        own = {k: v for k, v in execute.environment().items() if k != "PYTHONPATH"}
         done = subprocess.run(
             [str(python), "-c", RUN, str(place / "chapter.ipynb")],
             cwd=content,
-            env=execute.environment() | {"IPYTHONDIR": str(place / "ipython")},
+            env=own | {"IPYTHONDIR": str(place / "ipython")},
             capture_output=True,
             text=True,
         )

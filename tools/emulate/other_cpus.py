@@ -16,6 +16,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from pathlib import Path
 
 import nbformat
 
@@ -88,24 +89,11 @@ def different() -> list[str]:
 
 def failures(name: str) -> list[str]:
     """Execute a chapter in this process, to its end; return its failing cells and their errors."""
-    from nbclient import NotebookClient
-
     notebook = nbformat.read(chapters.BOOK / f"{name}.ipynb", as_version=4)
     with tempfile.TemporaryDirectory() as folder:
-        NotebookClient(
-            notebook,
-            timeout=execute.CELL_TIMEOUT,
-            kernel_name="python3",
-            allow_errors=True,
-            resources={"metadata": {"path": folder}},
-        ).execute()
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    return [
-        f"code cell {number}: {shown(output)}"
-        for number, cell in enumerate(code, 1)
-        for output in cell.outputs
-        if output.output_type == "error"
-    ]
+        execute.run_notebook(notebook, Path(folder), allow_errors=True)
+    found = execute.outputs(notebook)
+    return [f"{cell}: {shown(out)}" for cell, out in found if out.output_type == "error"]
 
 
 def shown(error: nbformat.NotebookNode) -> str:
@@ -118,14 +106,7 @@ def shown(error: nbformat.NotebookNode) -> str:
 
 def look(name: str, processor: str) -> bool:
     """Execute a chapter in a process of its own, say what failed, and whether nothing did."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.emulate.other_cpus", "--here", name],
-        cwd=execute.TOP,
-        env=environment(processor),
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
+    done = execute.run_module("tools.emulate.other_cpus", name, environment(processor))
     # An execution that broke off says so on stderr, whatever it had found by then.
     found = done.stdout if done.returncode == 0 else done.stderr
     lines = [f"    {line}" for line in found.strip().splitlines()]

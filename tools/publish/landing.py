@@ -59,13 +59,7 @@ def draw(number: int, paths: dict[str, list[Tensor]]) -> Image.Image:
             ax.axvline(0, color=sh.plots.NEUTRAL, lw=1, ls=":")
         x, y = frames[number].T
         ax.scatter(x, y, s=34, color=colours[arm], edgecolors="none", alpha=0.85)
-        ax.set(
-            xlim=(-2.5, 2.5),
-            ylim=(-2.5, 2.5),
-            xticks=[],
-            yticks=[],
-            xlabel="weight u",
-        )
+        ax.set(xlim=(-2.5, 2.5), ylim=(-2.5, 2.5), xticks=[], yticks=[], xlabel="weight u")
         ax.set_title(arm, color=colours[arm], fontweight="bold")
         ax.set_aspect("equal")
     axes[0].set_ylabel("weight w")

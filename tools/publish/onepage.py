@@ -72,14 +72,8 @@ def document(
     for part in listed:
         if part.title:
             key = key_of(part.title)
-            add(
-                body,
-                f'<div class="print-part" id="{key}"><h1>{part.title}</h1></div>',
-            )
-            add(
-                lines,
-                f'<li class="print-caption">{entry(key, part.title)}</li>',
-            )
+            add(body, f'<div class="print-part" id="{key}"><h1>{part.title}</h1></div>')
+            add(lines, f'<li class="print-caption">{entry(key, part.title)}</li>')
         for page in part.pages:
             article = one(BeautifulSoup(load(page), "html.parser"), "article")
             title = one(article, "h1").get_text().rstrip("#")
@@ -96,10 +90,7 @@ def document(
     if solutions:
         text = f"<h2>Solutions</h2>{''.join(solutions)}"
         add(body, f'<div class="print-page" id="{SOLUTIONS}">{text}</div>')
-        add(
-            lines,
-            f'<li class="print-caption">{entry(SOLUTIONS, "Solutions")}</li>',
-        )
+        add(lines, f'<li class="print-caption">{entry(SOLUTIONS, "Solutions")}</li>')
     add(one(made, "head"), f"<style>{style}</style>")
     return made
 
@@ -227,10 +218,7 @@ def take_solutions(article: Tag, title: str) -> list[str]:
         place = str(section["id"])
         here = f"{SOLUTIONS}--{place}"
         name = one(section, "h2, h3, h4").get_text()
-        found.setdefault(
-            place,
-            f'<h4 id="{here}"><a href="#{place}">{html.escape(name)}</a></h4>',
-        )
+        found.setdefault(place, f'<h4 id="{here}"><a href="#{place}">{html.escape(name)}</a></h4>')
         found[place] += str(code)
         note = (
             f'<p class="print-note">The <a href="#{here}">solution</a> is at '

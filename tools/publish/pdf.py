@@ -75,12 +75,7 @@ def printed_by_chromium(document: str) -> bytes:
 
 def on_paper(tab: Any) -> bytes:
     """Return what a browser shows as a PDF."""
-    return tab.pdf(
-        prefer_css_page_size=True,
-        print_background=True,
-        outline=True,
-        tagged=True,
-    )
+    return tab.pdf(prefer_css_page_size=True, print_background=True, outline=True, tagged=True)
 
 
 def page_numbers(pdf: bytes) -> dict[str, int]:
