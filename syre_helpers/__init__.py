@@ -1,8 +1,8 @@
 """Symmetries of the loss, the collapse they cause, and syre, the remedy that removes them.
 
 Everything a reader needs is here as ``import syre_helpers as sh``. Modules are imported when a name
-of theirs is first used, so that ``import syre_helpers`` costs little more than ``import torch``. The
-public names stand in ``__init__.pyi``.
+of theirs is first used, so that ``import syre_helpers`` costs little more than ``import torch``.
+The public names stand in ``__init__.pyi``.
 """
 
 import lazy_loader as _lazy

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional
+
 from small_training import (
     ARMS,
     FEW,
@@ -19,8 +21,6 @@ from small_training import (
     run,
     run_one,
 )
-from torch.nn import functional
-
 from syre_helpers import arms
 from syre_helpers.training.checkpoint import Checkpoint
 from syre_helpers.training.identity import describe
@@ -332,7 +332,7 @@ def test_nothing_in_a_file_is_executed(tmp_path):
 
     kept = Checkpoint(tmp_path / "run.pt", 1, dict)
     kept.save({"step": Harmful()})
-    with pytest.raises(Exception, match="(?i)weights.only"):
+    with pytest.raises(Exception, match=r"(?i)weights.only"):
         kept.load(CPU)
 
 

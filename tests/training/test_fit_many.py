@@ -7,6 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
+
+import syre_helpers as sh
 from small_training import (
     ARMS,
     FEW,
@@ -22,10 +26,6 @@ from small_training import (
     run,
     run_one,
 )
-from torch import nn
-from torch.nn import functional
-
-import syre_helpers as sh
 from syre_helpers import arms
 from syre_helpers.training import evaluation
 
