@@ -152,11 +152,8 @@ class Enough(Exception):
 def begun_steps(
     train: Callable[[], Any], device: str, seconds: float, warm: int, fewest: int
 ) -> list[tuple[float, int]]:
-    """Return when each step of a training began, and the number of steps done by then.
-
-    The training is stopped when `seconds` have passed since the first `warm` steps, but not before
-    `fewest` more.
-    """
+    """Return the time at which each step of a training began, and the steps done by then."""
+    # Stopped when the seconds have passed since the first `warm` steps, and after `fewest` more.
     begun: list[tuple[float, int]] = []
 
     def listen(done: int, total: int) -> None:

@@ -76,10 +76,8 @@ def one_by_one(module: Any, config: Any) -> bool:
 
 
 def computed(name: str, module: Any, config: Any) -> list[int]:
-    """Return the number of steps of each training of a run that trains one by one.
-
-    Large networks take minutes to be made and measured, so their trainings are not begun.
-    """
+    """Return the number of steps of each training of a run that trains one by one."""
+    # Large networks take minutes to be made and measured, so their trainings are not begun.
     steps = getattr(config, "steps", None)
     if steps is None:
         images = config.n_train or SHAPES[config.data][2]
@@ -156,11 +154,9 @@ def trainings(name: str, config: Any) -> list[int]:
 
 
 def estimate_by_record(name: str, preset: str, recorded: str) -> Row:
-    """Return the row of a preset, from the time that a recorded one took for each step.
-
-    PPO's short run with the ant makes fewer passes over a rollout, in larger batches, so the
-    paper's preset takes longer than this.
-    """
+    """Return the row of a preset, from the time that a recorded one took for each step."""
+    # PPO's short run with the ant makes fewer passes over a rollout, in larger batches, so the
+    # paper's preset takes longer than this.
     presets = experiments.load(name).PRESETS
     record = experiments.read_record(RESULTS / f"{name}-{recorded}.csv")
     timed = sum(trainings(name, presets[recorded]))
