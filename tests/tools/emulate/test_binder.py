@@ -2,7 +2,6 @@
 
 import pytest
 
-from tools.build import chapters
 from tools.emulate import binder
 
 COPY = "COPY --chown=0:0 src/ ${REPO_DIR}/\n"
@@ -30,12 +29,6 @@ def test_only_pytorch_for_a_cpu_alone_is_right():
     assert binder.too_much(["numpy==2.0"]) == ["not for a CPU alone: no PyTorch"]
     cuda = ["nvidia-cublas==13.1", "torch==2.13.0", "triton==3.7"]
     assert len(binder.too_much(cuda)) == 3
-
-
-def test_our_environment_asks_for_the_cpu_index():
-    python, lines = binder.asked_for((chapters.ROOT / "environment.yml").read_text())
-    assert python == "3.11"
-    assert "--extra-index-url https://download.pytorch.org/whl/cpu" in lines
 
 
 def test_what_cannot_be_resolved_is_said(tmp_path):
