@@ -169,7 +169,10 @@ def select(named: Mapping[str, nn.Parameter], where: Where | None) -> dict[str, 
     """
     chosen = {name: p for name, p in named.items() if where is None or where(name, p)}
     if not chosen:
-        raise ValueError(f"where selects no parameter; the model has {sorted(named)}")
+        raise ValueError(
+            f"where selects no parameter (by default all that require a gradient); the model has "
+            f"{sorted(named)}"
+        )
     return chosen
 
 

@@ -282,7 +282,8 @@ class Syre:
         model : nn.Module
             Changed in place. An optimizer made before or after works.
         where : callable, optional
-            ``where(name, parameter)`` is true for the parameters to shift. Default: all.
+            ``where(name, parameter)`` is true for the parameters to shift. Default: all that
+            require a gradient.
 
         Returns
         -------
@@ -293,12 +294,14 @@ class Syre:
         ------
         ValueError
             If a parameter is parametrized or sharded already, or is held by a recurrent layer. With
-            ``sigma_D > 0``, later at ``optimizer.step()``, if that optimizer's decay is decoupled.
+            ``sigma_D > 0``, later at ``optimizer.step()``, if the decay of that optimizer is not
+            known to be coupled.
 
         Warns
         -----
         SyreWarning
-            At the first ``optimizer.step()``, if the optimizer decays by another number.
+            If a parameter is pruned, which is left alone. At the first ``optimizer.step()``, if the
+            optimizer decays by another number.
 
         Notes
         -----
@@ -306,7 +309,7 @@ class Syre:
         which is right for optimizers with coupled decay (SGD, Adam).
         """
         named = named_parameters(model)
-        chosen = select(named, where)
+        chosen = select(named, where or _trains)
         pull = _OfModel(self, named, padding_rows(model)).pull(chosen)
         parametrize_(model, pull.centre, pull.xi, self.weight_decay)
         self._stored.clear()  # the model holds it now
@@ -344,7 +347,8 @@ class Syre:
         model : nn.Module
             A model that is not under `parametrize`.
         where : callable, optional
-            ``where(name, parameter)`` is true for the parameters to count. Default: all.
+            ``where(name, parameter)`` is true for the parameters to count. Default: all that
+            require a gradient.
 
         Returns
         -------
@@ -368,7 +372,7 @@ class Syre:
                 f"parameter {sharded[0]!r} is sharded, so that no process can add up the penalty; "
                 "use syre.attach(optimizer, model)"
             )
-        chosen = select(named, where)
+        chosen = select(named, where or _trains)
         return _OfModel(self, named, padding_rows(model)).pull(chosen).penalty(chosen)
 
     def state_dict(self) -> dict[str, Any]:
@@ -572,6 +576,10 @@ def _theta_0(specification: Specification, tensor: Tensor, padding: int | None =
 def _D_minus_1(specification: Specification, tensor: Tensor, padding: int | None = None) -> Tensor:
     values = specification.D_minus_1(global_indices(tensor), tensor.dtype)
     return distribute_like(values, tensor)
+
+
+def _trains(name: str, parameter: Tensor) -> bool:
+    return parameter.requires_grad
 
 
 def _syre_of(attachment: Attachment) -> object:
