@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import syre_helpers as sh
+from syre_helpers.removal.theta_0 import Specification
 from tools.build.chapters import BOOK
 
 TAG = "claims-syre"
@@ -63,8 +64,10 @@ def run(notebook):
 @pytest.fixture
 def without_syre(monkeypatch):
     """Replace theta_0 by 0 and D by 1, and leave out what only draws."""
-    monkeypatch.setattr(sh.Syre, "bias", lambda self, name, tensor: torch.zeros_like(tensor))
-    monkeypatch.setattr(sh.Syre, "_D_minus_1", lambda self, name, tensor: torch.zeros_like(tensor))
+    for values in ("theta_0", "D_minus_1"):
+        monkeypatch.setattr(
+            Specification, values, lambda self, i, dtype: torch.zeros_like(i).to(dtype)
+        )
     monkeypatch.setattr(sh.interactive, "FrameSlider", lambda *args, **kwargs: None)
 
 
