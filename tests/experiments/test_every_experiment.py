@@ -22,8 +22,22 @@ VERDICTS = {
         [YES, NO, NO, NO, NO, NO, NO],
     ),
     "compatibility": ([YES, YES, YES, YES], [YES, YES, YES, NO]),
+    "simclr": ([YES, NO, YES, NO, YES, NO, PARTLY], [YES, NO, NO, NO, YES, NO, YES]),
+    "plasticity": (
+        [PARTLY, YES, NO, PARTLY, YES, PARTLY, YES],
+        [PARTLY, NO, NO, NO, NO, YES, YES],
+    ),
+    "mode_connectivity": (
+        [YES, YES, YES, YES, YES, YES, PARTLY, YES, YES],
+        [YES, YES, YES, NO, YES, YES, PARTLY, YES, YES],
+    ),
 }
-PRESETS = [(name, preset) for name in VERDICTS for preset in experiments.load(name).PRESETS]
+PRESETS = [
+    (name, preset)
+    for name in VERDICTS
+    for preset in experiments.load(name).PRESETS
+    if not preset.startswith("tuned")  # these have a test of their own
+]
 # What a preset needs, beside the small settings of its experiment, to run within a second.
 SMALLER = {
     "beta_vae": {"stacked": 1, "batch_size": 20},
@@ -31,6 +45,9 @@ SMALLER = {
     "linear_vae": {"d": 16},
     "supervised_collapse": {"dim": 8, "depth": 1, "batch_size": 10},
     "compatibility": {"batch_size": 20, "width": 2, "sigma_ratios": (0.1,), "sigmas": (0.1,)},
+    "simclr": {"width": 2, "out": 8, "batch_size": 16, "n_probe": 40},
+    "plasticity": {"samples": 50, "batch_size": 20},
+    "mode_connectivity": {"widths": (4, 4), "batch_size": 20, "sigma_ratios": (1.0,)},
 }
 
 
