@@ -18,13 +18,13 @@ def interrupted_at():
         def interrupted_at(n):
             begun = []
 
-            def stop(moment):
+            def count(moment):
                 if moment.rows is None:
                     begun.append(moment.step)
                     if len(begun) == n:
                         raise KeyboardInterrupt
 
-            stack.enter_context(listening(stop))
+            stack.enter_context(listening(count))
             return begun
 
         yield interrupted_at

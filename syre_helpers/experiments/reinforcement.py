@@ -24,7 +24,7 @@ from torch.func import functional_call
 
 from ..measures import dead_fraction, effective_rank
 from ..removal import Arm, Syre, arms, attach_pull
-from ..training.options import progress
+from ..training.callbacks import progress
 from ._claims import Claim
 from ._common import Seeds, seeds_of
 

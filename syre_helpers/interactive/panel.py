@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..training.options import listening
+from ..training.callbacks import Moment, listening
 
 _READY = (
     "<p>Press <em>Compute</em>. This needs a running kernel, as in Jupyter, Colab or Binder.</p>"
@@ -131,12 +131,13 @@ class _Work:
         self._bar.value = 0.0 if self._stopping.is_set() else 1.0
         self._compute.disabled, self._stop.disabled = False, True
 
-    def _told(self, done: int, total: int) -> None:
+    def _told(self, moment: Moment) -> None:
         if self._stopping.is_set():
             raise Stopped
         # A message for every step would cost more than the step.
-        if done / total - self._bar.value >= 0.02 or done == 0:
-            self._bar.value = done / total
+        share = moment.step / moment.steps
+        if share - self._bar.value >= 0.02 or moment.step == 0:
+            self._bar.value = share
 
 
 def _as_html(shown: Any) -> str:

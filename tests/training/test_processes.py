@@ -17,7 +17,7 @@ from filelock import FileLock
 import syre_helpers as sh
 
 TOGETHER = (
-    "every_arm", "other_ways", "batch_norm", "own_start", "half_precision", "resumed", "refused",
+    "every_arm", "other_ways", "own_start", "half_precision", "resumed", "refused",
     "placed", "sharded_training", "sharded_errors", "wrapped_training", "tiny_experiments",
     "command",
 )  # fmt: skip
@@ -56,7 +56,7 @@ def assert_same(two, one, tolerance):
     torch.testing.assert_close(two[0], two[1], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["every_arm", "other_ways", "batch_norm", "own_start"])
+@pytest.mark.parametrize("name", ["every_arm", "other_ways", "own_start"])
 def test_two_processes_train_as_one_does(found, name):
     one = getattr(two_processes, name)(None, None)
     assert_same(found(name), one, 1e-12)
@@ -64,7 +64,7 @@ def test_two_processes_train_as_one_does(found, name):
 
 def test_the_arms_differ_by_far_more_than_that():
     runs = two_processes.every_arm(None, None)
-    weights = [runs[arm.name, "momentum", True][1]["0.weight"] for arm in two_processes.ARMS]
+    weights = [runs[arm.label, "momentum", True][1]["0.weight"] for arm in two_processes.ARMS]
     for k, first in enumerate(weights[:-1]):
         for second in weights[k + 1 : -1]:
             assert (first - second).abs().max() > 1e-4
@@ -107,9 +107,10 @@ def test_a_run_that_lost_a_process_goes_on(found, tmp_path):
     ("case", "words"),
     [
         ("small batch", "a batch of 1 samples cannot be shared by 2 processes"),
-        ("no rows", "one row a sample"),
+        ("no rows", "one row per sample"),
         ("own file", "is there for 1 of 2 processes"),
         ("sharded", "parameter '0.weight' is sharded; fit trains whole models"),
+        ("batch norm", "BatchNorm ('1'), and 2 processes on a CPU cannot share its statistics"),
         ("accumulation", "gradient_accumulation_steps=2"),
     ],
 )
@@ -165,12 +166,9 @@ def test_experiments_give_the_same_table(found):
     one = two_processes.tiny_experiments(None, None)
     for two in found("tiny_experiments"):
         for name, table in one.items():
-            # In float32, after a few steps. The effective rank of an untrained network's outputs,
-            # which are nearly the same for all images, magnifies rounding.
-            tolerance = 2e-3 if name == "simclr" else 1e-4
             pd.testing.assert_frame_equal(
-                pd.DataFrame(two[name]), pd.DataFrame(table), rtol=tolerance, atol=1e-5
-            )
+                pd.DataFrame(two[name]), pd.DataFrame(table), rtol=1e-4, atol=1e-5
+            )  # in float32, after a few steps
 
 
 def test_the_command_line_in_two_processes(found):
