@@ -16,15 +16,15 @@ two in logarithms. They are marked as such and are no measurements.
 from __future__ import annotations
 
 import itertools
-import json
 import math
+import multiprocessing
 import random
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import _harness
@@ -157,19 +157,8 @@ def train(point: Point, settings: Settings, seconds: float) -> tuple[list[float]
 
 def in_a_process(point: Point, settings: Settings) -> dict[str, Any]:
     """Return what `measure_here` finds in a fresh process."""
-    given = json.dumps({"point": asdict(point), "settings": asdict(settings)})
-    command = [sys.executable, __file__, "--point", given]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{point} failed:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def answer(given: str) -> str:
-    """Return what was asked for by `in_a_process`, in the fresh process."""
-    asked = json.loads(given)
-    point = Point(**{**asked["point"], "widths": tuple(asked["point"]["widths"])})
-    return json.dumps(measure_here(point, Settings(**asked["settings"])))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure_here, point, settings).result()
 
 
 def measure(settings: Settings) -> list[Row]:
@@ -242,7 +231,4 @@ def report(rows: list[Row]) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--point"]:
-        print(answer(sys.argv[2]))
-        sys.exit()
     sys.exit(_harness.run(sys.modules[__name__]))

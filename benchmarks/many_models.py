@@ -25,15 +25,15 @@ from typing import Any
 import _harness
 import torch
 from _harness import DECAY, SIGMA_RATIO, Row
+from syre_helpers.training.compiling import Choice
+from syre_helpers.training.fleet import Fleet, enlist
+from syre_helpers.training.stepping import Programs, StackedStep
 from torch import Tensor, nn
 
 import syre_helpers as sh
 from syre_helpers.removal import arms
 from syre_helpers.training.batches import BatchOrder, Source
-from syre_helpers.training.compiling import Choice
-from syre_helpers.training.fleet import Fleet, enlist
 from syre_helpers.training.options import made_with_seed
-from syre_helpers.training.stepping import Programs, StackedStep
 
 CONSTANTS = _harness.CONSTANTS
 SAMPLES = 2048

@@ -27,12 +27,14 @@ PRESETS = [(name, preset) for name in VERDICTS for preset in experiments.load(na
 # What a preset needs, beside the small settings of its experiment, to run within a second.
 SMALLER = {
     "beta_vae": {"stacked": 1, "batch_size": 20},
+    "identical_units": {"width": 16, "samples": 50, "batch_size": 25},
     "linear_vae": {"d": 16},
     "supervised_collapse": {"dim": 8, "depth": 1, "batch_size": 10},
     "compatibility": {"batch_size": 20, "width": 2, "sigma_ratios": (0.1,), "sigmas": (0.1,)},
 }
 
 
+@pytest.mark.usefixtures("false_images")
 @pytest.mark.parametrize("name", experiments.names())
 def test_every_experiment_is_complete(name):
     module = experiments.load(name)
@@ -97,3 +99,16 @@ def test_a_claim_of_a_missing_number_is_no_claim():
         claim.values(pd.DataFrame([row | {"method": "vanilla"}]))
     with pytest.raises(ValueError, match="must fit one arm"):
         claim.values(pd.DataFrame([row, row]))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: experiments.load("nothing"), "dead_neurons"),
+        (lambda: experiments.run("dead-neurons", "huge"), "quick"),
+        (lambda: experiments.run("dead_neurons", colour="red"), "'colour'"),
+    ],
+)
+def test_wrong_names_are_answered(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

@@ -20,7 +20,7 @@ from syre_helpers.__main__ import main
 from syre_helpers.experiments.record import peak_memory_mb, read_record
 from syre_helpers.training import listening
 
-STEPS, STOPPED = 40, 30
+STEPS, STOPPED = 40, 32
 VICTIM = (3,)
 LIMIT = 120  # seconds until a test gives up waiting
 
@@ -41,6 +41,8 @@ def logged_run(config, checkpoints):
     begun = []
 
     def listen(moment):
+        if moment.rows is not None:  # a measurement, at which no step begins
+            return
         begun.append(moment.step)
         steps = moment.steps - begun[0]
         note.write_text(json.dumps({"seeds": config.seeds, "pid": os.getpid(), "steps": steps}))
@@ -127,7 +129,8 @@ def test_two_processes_one_killed(cells, expected, tmp_path):
     # The pool goes down as a whole, so a neighbour may have been cut short, too.
     for note in notes(tmp_path):
         assert note["steps"] <= STEPS
-    assert sorted(n["steps"] for n in notes(tmp_path) if n["seeds"] == list(VICTIM)) == [10, STEPS]
+    victims = sorted(n["steps"] for n in notes(tmp_path) if n["seeds"] == list(VICTIM))
+    assert victims == [STEPS - STOPPED, STEPS]
 
 
 @pytest.mark.slow
@@ -295,31 +298,6 @@ def test_seeds_are_split_evenly_and_completely(small):
             assert max(map(len, split)) - min(map(len, split)) <= 1
 
 
-def test_command_line_runs_a_grid(tmp_path, capsys):
-    out, kept = tmp_path / "grid.csv", tmp_path / "kept"
-    command = [
-        *("run", "dead_neurons", "--device", "cpu", "--seeds", "2", "--jobs", "1"),
-        *("--set", "weight_decay=0.002,0.02", "--set", "lr=0.01", "--set", "steps=20"),
-        *("--set", "sigma_ratios=(0.01, 0.1)", "--set", "d=10"),
-        *("--checkpoints", str(kept)),
-    ]
-    assert main([*command, "--out", str(out)]) == 0
-    printed = capsys.readouterr().out
-    assert "0.020" in printed
-    record = read_record(out)
-    assert record.table.groupby("weight_decay").seed.nunique().to_dict() == {0.002: 2, 0.02: 2}
-    assert {"syre 0.01", "syre 0.1"} < set(record.table.arm) - {"syre 0.001"}
-    settings = record.provenance["config"]
-    assert (settings["lr"], settings["steps"], settings["seeds"]) == (0.01, 20, 2)
-    assert record.provenance["grid"] == {"weight_decay": [0.002, 0.02]}
-    assert record.provenance["jobs"] == 1
-    assert record.provenance["peak_memory_mb"] > 50
-    assert len(list(kept.glob("*.json"))) == 2 + 1, "a cell each, and the run's own file"
-    # What was split otherwise would be other cells: refused rather than run beside them.
-    assert main([*command, "--jobs", "2"]) == 2
-    assert "other settings" in capsys.readouterr().err
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("processes")
 def test_a_split_run_is_the_run(small, tmp_path):
@@ -332,23 +310,6 @@ def test_a_split_run_is_the_run(small, tmp_path):
         assert main([*command, *more, "--out", str(out)]) == 0
         tables.append(alike(read_record(out).table))
     pd.testing.assert_frame_equal(*tables, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--jobs", "0"], "--jobs=0"),
-        (["--set", "colour=red"], "'colour' is no setting"),
-        (["--set", "colour=red,blue"], "'colour' is no setting"),
-        (["--set", "steps=many"], "steps takes values like 2000"),
-        (["--set", "steps=0.5"], "steps takes values like 2000"),
-        (["--set", "seeds=3"], "--seeds"),
-        (["--set", "lr="], "lr takes values like"),
-    ],
-)
-def test_command_line_answers_bad_settings(arguments, words, capsys):
-    assert main(["run", "dead_neurons", "--device", "cpu", *arguments]) == 2
-    assert words in capsys.readouterr().err
 
 
 def test_memory_is_that_of_the_process_not_of_the_one_that_started_it():

@@ -6,11 +6,11 @@ import warnings
 
 import pytest
 import torch
-import two_processes
-from small_task import flat, largest_difference, net, still, task, train, values
 from torch import nn
 
 import syre_helpers as sh
+import two_processes
+from small_task import flat, largest_difference, net, still, task, train, values
 from syre_helpers import arms, reference
 from syre_helpers.removal import around, attach_pull, on_the_fly
 

@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
-from small_task import largest_difference, net, task, train, values
 from torch import nn
 
 import syre_helpers as sh
+from small_task import largest_difference, net, task, train, values
 
 
 def sgd(params, decay=0.0):

@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from small_task import net, still, values
 from torch import nn
 
 import syre_helpers as sh
+from small_task import net, still, values
 
 
 def sgd(params):

@@ -1,0 +1,37 @@
+"""A record is a table beside its provenance, and its run may be interrupted."""
+
+import dataclasses
+import json
+
+import pandas as pd
+import pytest
+
+from syre_helpers import experiments
+from syre_helpers.experiments import record
+
+
+def test_a_killed_run_goes_on(tmp_path, interrupted_at):
+    """The paper's preset on a short schedule: interrupted, run again, compared with one go."""
+    module = experiments.load("dead_neurons")
+    config = experiments.configure(module, "paper", steps=60, d=20, samples=50, seeds=2)
+    whole = module.run(config)
+    steps = interrupted_at(32)
+    with pytest.raises(KeyboardInterrupt):
+        record.run_recorded("dead_neurons", "paper", config, module.run, tmp_path)
+    resumed = record.run_recorded("dead_neurons", "paper", config, module.run, tmp_path)
+    assert len(steps) - 32 == 60 - 30
+    pd.testing.assert_frame_equal(whole, resumed.table, check_exact=True)
+    other = dataclasses.replace(config, lr=0.5)
+    with pytest.raises(ValueError, match="other settings"):
+        record.run_recorded("dead_neurons", "paper", other, module.run, tmp_path)
+
+
+def test_a_table_without_provenance_is_no_record(tmp_path):
+    (tmp_path / "run.csv").write_text("arm\n")
+    with pytest.raises(FileNotFoundError):
+        record.read_record(tmp_path / "run.csv")
+    result = record.Record(pd.DataFrame({"x": [1.5]}), {"a": 1})
+    with pytest.raises(ValueError, match=r"\.csv"):
+        record.write_record(result, tmp_path / "run")
+    record.write_record(result, tmp_path / "run.csv")
+    assert json.loads((tmp_path / "run.json").read_text()) == {"a": 1}
