@@ -39,16 +39,8 @@ class Models(Protocol):
     """What can be measured: one model in `fit`, an ensemble in `train_many`."""
 
     model: nn.Module
-
-    @property
-    def runs(self) -> Sequence[Run]:
-        """One per model."""
-        ...
-
-    @property
-    def params(self) -> Params:
-        """The parameters in training."""
-        ...
+    runs: Sequence[Run]
+    params: dict[str, Tensor]
 
     def map(
         self, function: Callable[[Params], Tensor], which: Sequence[int], at_once: int

@@ -180,9 +180,9 @@ class _OneModel:
 
     def __init__(self, model: nn.Module, options: Options, seed: int, processes: Processes) -> None:
         self.model = model
-        self.params = dict(model.named_parameters())
+        self.params: dict[str, Tensor] = dict(model.named_parameters())
         initial = {n: p.detach().clone() for n, p in self.params.items()}
-        self.runs = [Run(options.arms[0], seed, initial)]
+        self.runs: Sequence[Run] = [Run(options.arms[0], seed, initial)]
         self.optimizer = options.make_optimizer(list(self.params.values()))
         self._options = options
         self._processes = processes

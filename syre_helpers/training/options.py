@@ -269,7 +269,16 @@ def last_due(every: int, step: int) -> int:
 def columns_of(arms: Sequence[Arm]) -> list[dict[str, Any]]:
     """Return the columns that describe each arm in a table: its label and its settings.
 
-    A setting that an arm lacks is NaN; `variant` is left out where it is empty for all arms.
+    Parameters
+    ----------
+    arms : sequence of Arm
+        What a table compares.
+
+    Returns
+    -------
+    list of dict
+        One per arm, with the same keys. A setting that an arm lacks is NaN; `variant` is left out
+        where it is empty for all arms.
     """
     settings = [arm.settings() for arm in arms]
     names = dict.fromkeys(name for own in settings for name in own)
