@@ -1,7 +1,7 @@
 """The part of "From laptop to cluster" that says how cost grows, from `results/growth.csv`.
 
-`assemble.py` puts it into the page: a figure with its alt text, a sentence a curve, and all numbers
-in a table that is folded away. What is extrapolated is marked as such in each of them.
+`assemble.py` puts it into the page: a figure with its alt text, one sentence per curve, and all
+numbers in a table that is folded away. What is extrapolated is marked as such in each of them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools.build import chapters, execute, files
-from tools.build.templates import render
+from tools.build import chapters, execute, files, templates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +34,8 @@ WHAT = {
 
 def part(_names: list[str]) -> str:
     """Return what `text` does, from the last time where nothing that it depends on has changed."""
-    sources = [RESULTS, RESULTS.with_suffix(".json"), Path(__file__)]
+    template = templates.FOLDER / "growth.md.j2"
+    sources = [RESULTS, RESULTS.with_suffix(".json"), Path(__file__), template]
     key = files.digest(*(file.read_bytes() for file in sources), *execute.package_hashes().values())
     # matplotlib costs seconds, most of what a build with nothing to do may take.
     return files.kept(chapters.BUILD / "growth.json", key, lambda: text(*load()))
@@ -53,7 +53,7 @@ def text(rows: pd.DataFrame, facts: dict[str, Any]) -> str:
     """Return figure, sentences, where the numbers come from, and the folded table."""
     from syre_helpers.plots import Picture
 
-    return render(
+    return templates.render(
         "growth.md.j2",
         picture=Picture(figure(rows), alt=alt(rows))._repr_html_(),
         sentences=[sentence(rows, curve) for curve in rows.curve.unique()],

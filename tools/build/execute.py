@@ -204,7 +204,7 @@ def execute_apart(name: str) -> tuple[float, str]:
 
 
 def execute(names: list[str], jobs: int, strict: bool = False) -> bool:
-    """Execute the chapters that need it, `jobs` at a time; say whether all went well."""
+    """Execute the chapters that need it, `jobs` at a time; return True where all went well."""
     stale = [name for name in names if load_record(name) is None]
     if len(stale) < len(names):
         print(f"{len(names) - len(stale)} of {len(names)} chapters are up to date.", flush=True)
@@ -228,7 +228,7 @@ def say(line: str) -> None:
 
 
 def announce(name: str, k: int, total: int) -> bool:
-    """Execute one chapter and print a line before and after; say whether it ran through."""
+    """Execute one chapter and print a line before and after; return True where it ran through."""
     counter = f"[{k + 1}/{total}] {name}"
     say(f"{counter}: executing")
     seconds, error = execute_apart(name)
@@ -242,7 +242,7 @@ def announce(name: str, k: int, total: int) -> bool:
 
 
 def report_stderr(name: str, strict: bool) -> bool:
-    """Print what a chapter's cells wrote to stderr; say whether there was anything."""
+    """Print what a chapter's cells wrote to stderr; return True where there was anything."""
     record = load_record(name)
     lines = record["stderr"] if record else []
     for line in lines:

@@ -78,8 +78,8 @@ def experiment(name: str, chapter: str) -> dict[str, Any]:
 
 def records(name: str) -> dict[str, experiments.Record]:
     """Return an experiment's recorded runs by preset, the quick ones first."""
-    files = sorted(RESULTS.glob(f"{name}-*.csv"))
-    found = {f.stem.removeprefix(f"{name}-"): experiments.read_record(f) for f in files}
+    tables = sorted(RESULTS.glob(f"{name}-*.csv"))
+    found = {f.stem.removeprefix(f"{name}-"): experiments.read_record(f) for f in tables}
     order = sorted(found, key=lambda p: (not p.startswith("quick"), p))
     return {preset: found[preset] for preset in order}
 

@@ -71,7 +71,7 @@ def fingerprint(sources: list[Path]) -> str:
 
 
 def make_pages(anew: bool, strict: bool) -> bool:
-    """Let jupyter-book make the pages; say whether it did."""
+    """Let jupyter-book make the pages; return True where it did."""
     command = [
         str(Path(sys.executable).with_name("jupyter-book")),
         *("build", str(chapters.SOURCE), "--path-output", str(chapters.ROOT)),

@@ -105,7 +105,7 @@ def shown(error: nbformat.NotebookNode) -> str:
 
 
 def look(name: str, processor: str) -> bool:
-    """Execute a chapter in a process of its own, say what failed, and whether nothing did."""
+    """Execute a chapter aside and say what failed; return True where nothing did."""
     done = execute.run_module("tools.emulate.other_cpus", name, environment(processor))
     # An execution that broke off says so on stderr, whatever it had found by then.
     found = done.stdout if done.returncode == 0 else done.stderr
