@@ -15,6 +15,7 @@ PACKAGE = Path(sh.__file__).parent
 FLOORS = {
     "_checks": 0,
     "symmetry": 1,
+    "reference": 1,
     "removal": 1,
     "measures": 1,
     "data": 2,
