@@ -66,12 +66,12 @@ def values(model):
 
 def fitted(accelerator, model, *arguments, **settings):
     table = sh.fit(model, *arguments, **(SETTINGS | settings), accelerator=accelerator)
-    return table.drop(columns="arm").to_dict("list"), values(model)
+    return table[["step", "train_loss"]].to_dict("list"), values(model)
 
 
 def every_arm(accelerator, folder):
     return {
-        (arm.name, name, coupled): fitted(
+        (arm.label, name, coupled): fitted(
             accelerator, made(mlp), (*data(), *data(16)), arm, optimizer=make, coupled=coupled
         )
         for arm in ARMS
@@ -115,29 +115,6 @@ def other_ways(accelerator, folder):
     }  # fmt: skip
 
 
-def batch_norm(accelerator, folder):
-    x, _ = data(samples=20, inputs=3 * 5 * 5)
-    images, labels = x.reshape(20, 3, 5, 5), torch.arange(20) % 3
-
-    def network(**options):
-        return nn.Sequential(
-            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, **options), nn.ReLU(), nn.Flatten(),
-            nn.Linear(36, 5), nn.BatchNorm1d(5), nn.Linear(5, 3),
-        )  # fmt: skip
-
-    kinds = [{}, {"momentum": None}, {"affine": False}, {"track_running_stats": False}]
-    return {
-        str(options): fitted(
-            accelerator,
-            made(lambda options=options: network(**options)),
-            (images, labels),
-            arms.syre(0.05, 0.3),
-            loss=functional.cross_entropy,
-        )
-        for options in kinds
-    }
-
-
 def own_start(accelerator, folder):
     """Return a run from other initial values in each process: those of the first count."""
     rank = 0 if accelerator is None else accelerator.process_index
@@ -159,18 +136,9 @@ def accelerated(name):
     return Accelerator(cpu=True, mixed_precision="bf16" if name == "half_precision" else "no")
 
 
-class Counted(nn.Module):
-    """A loss that tells a function of each training step, with its number."""
-
-    def __init__(self, call):
-        super().__init__()
-        self.call, self.count = call, 0
-
-    def forward(self, output, target):
-        if output.requires_grad:
-            self.count += 1
-            self.call(self.count)
-        return functional.mse_loss(output, target)
+def each_step(call):
+    """Return a callback that tells a function of each training step, with its number from 1."""
+    return lambda moment: moment.rows is None and call(moment.step + 1)
 
 
 INTERRUPTED = {"steps": 23, "checkpoint_every": 6, "optimizer": OPTIMIZERS["adam"]}
@@ -185,15 +153,15 @@ def killed(accelerator, folder):
 
     fitted(
         accelerator, made(mlp), data(), ARMS[3], **INTERRUPTED,
-        loss=Counted(die), checkpoint=folder / "state" / "run.pt",
+        callbacks=[each_step(die)], checkpoint=folder / "state" / "run.pt",
     )  # fmt: skip
 
 
 def resumed(accelerator, folder):
     steps = []
     run = fitted(
-        accelerator, made(mlp, seed=99), data(), ARMS[3], **INTERRUPTED,
-        loss=Counted(steps.append), checkpoint=folder / "state" / "run.pt",
+        accelerator, made(mlp), data(), ARMS[3], **INTERRUPTED,
+        callbacks=[each_step(steps.append)], checkpoint=folder / "state" / "run.pt",
     )  # fmt: skip
     return run, len(steps)
 
@@ -213,6 +181,7 @@ def refused(accelerator, folder):
     if accelerator.process_index == 1:
         sh.fit(made(mlp), data(), **SETTINGS, checkpoint=own)
     flat = made(lambda: nn.Sequential(nn.Linear(4, 2), nn.Flatten(0)))
+    normed = made(lambda: nn.Sequential(nn.Linear(4, 7), nn.BatchNorm1d(7), nn.Linear(7, 1)))
     sharded = made(mlp)
     shard(sharded)
     errors = {
@@ -220,6 +189,7 @@ def refused(accelerator, folder):
         "no rows": error_of(lambda: fitted(accelerator, flat, data(), loss=lambda z, y: z.sum())),
         "own file": error_of(lambda: fitted(accelerator, made(mlp), data(), checkpoint=own)),
         "sharded": error_of(lambda: fitted(accelerator, sharded, data())),
+        "batch norm": error_of(lambda: fitted(accelerator, normed, data())),
     }
     many = Accelerator(cpu=True, gradient_accumulation_steps=2)
     return errors | {"accumulation": error_of(lambda: fitted(many, made(mlp), data()))}
@@ -335,14 +305,9 @@ def wrapped_training(accelerator, folder):
 
 TINY = {
     "compatibility": {"epochs": 1, "batch": 400, "seeds": 1, "sigma_ratios": (0.01,)},
-    "mode_connectivity": {"preset": "batchnorm", "steps": 3, "seeds": 1, "points": 3},
     "supervised_collapse": {
         "preset": "paper-vit", "dim": 16, "depth": 1, "steps": 3, "batch_size": 7, "seeds": 1,
         "decays": (0.5,), "sigma_ratios": (0.3,), "rank_samples": 10,
-    },
-    "simclr": {
-        "preset": "cifar", "data": "cifar10", "width": 4, "steps": 2, "warm_up": 0, "measured": 1,
-        "batch_size": 7, "seeds": 1, "sigma_ratios": (0.1,),
     },
 }  # fmt: skip
 

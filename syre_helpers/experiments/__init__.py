@@ -39,6 +39,11 @@ _MACHINERY = {"record"}
 def names() -> list[str]:
     """Return the names of all experiments.
 
+    Returns
+    -------
+    list of str
+        In alphabetical order.
+
     Examples
     --------
     >>> "dead_neurons" in names()

@@ -64,7 +64,7 @@ def fit_each(
         own = data(seed)
         for arm, columns in zip(arms, columns_of(arms), strict=True):
             model = made_with_seed(make_model, seed)
-            file = file_in(checkpoints, _file_name(arm, seed))
+            file = file_in(checkpoints, file_name(arm, seed))
             # What a model draws in training (dropout) must not depend on the runs before it.
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
@@ -76,7 +76,20 @@ def fit_each(
     return pd.concat(tables, ignore_index=True), models
 
 
-def _file_name(arm: Arm, seed: int) -> str:
-    """Return a name that no other arm has, also where labels are alike."""
+def file_name(arm: Arm, seed: int) -> str:
+    """Return the name of the checkpoint of one run, which no other arm has.
+
+    Parameters
+    ----------
+    arm : Arm
+        Labels of arms may be alike; a checksum of its settings tells them apart.
+    seed : int
+        The seed of the run.
+
+    Returns
+    -------
+    str
+        The name of a file.
+    """
     digest = hashlib.sha256(repr(sorted(arm.settings().items())).encode()).hexdigest()
     return f"{arm.label}, {digest[:8]}, seed {seed}.pt"

@@ -76,6 +76,11 @@ PRESETS = {
 def group_of(config: Config) -> Tensor:
     """Return each unit's group; units that are in none have a number of their own.
 
+    Returns
+    -------
+    Tensor
+        int64, one number per unit.
+
     Examples
     --------
     >>> group_of(Config(width=6, groups=2, identical_share=0.7)).tolist()
@@ -174,7 +179,14 @@ def rows_of_units(params: Params) -> Tensor:
 
 
 def distinct(units: Tensor, tol: float = 1e-6) -> Tensor:
-    """Return how many rows do not copy an earlier one, to `tol` times the largest row's norm.
+    """Return the number of rows that do not copy an earlier one.
+
+    A copy differs by at most `tol` times the norm of the largest row.
+
+    Returns
+    -------
+    Tensor
+        A whole number.
 
     Examples
     --------

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from .names import canonical_name, own_parametrizations
+from .optimizers import decay_is_coupled, wrapped_optimizer
 from .sharded import global_indices, is_sharded, local
 from .warning import SyreWarning
 
@@ -72,6 +73,16 @@ def parametrize_(
         If one of them cannot be parametrized; nothing is changed then.
     """
     sites = [site for site in _sites(model) if site[0] in theta_0]
+    pruned = [site for site in sites if _is_pruned(*site[1:])]
+    if pruned:
+        sites = [site for site in sites if site not in pruned]
+        warnings.warn(
+            f"parameter {pruned[0][0]!r} is pruned and left alone, since prune.remove would not "
+            "find it under parametrize; call prune.remove first, or use "
+            "syre.attach(optimizer, model)",
+            SyreWarning,
+            stacklevel=3,
+        )
     for name, module, attribute in sites:
         _check_site(name, module, attribute)
     _watch_optimizers()
@@ -183,6 +194,11 @@ def _sites(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
             yield first.setdefault(id(parameter), name), module, attribute
 
 
+def _is_pruned(module: nn.Module, attribute: str) -> bool:
+    stem = attribute.removesuffix("_orig")
+    return stem != attribute and f"{stem}_mask" in module._buffers
+
+
 def _check_site(name: str, module: nn.Module, attribute: str) -> None:
     if is_sharded(getattr(module, attribute)):
         raise ValueError(
@@ -215,6 +231,8 @@ def _watch_optimizers() -> None:
 @torch.no_grad()
 def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     """Add the part of the pull that the optimizer's own decay lacks, or refuse."""
+    if wrapped_optimizer(optimizer) is not None:
+        return  # the one that it wraps comes here, too
     for group in optimizer.param_groups:
         decay = group.get("weight_decay", 0)
         for p in group["params"]:
@@ -232,11 +250,12 @@ def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
                 )
             if adding.xi is None or p.grad is None:
                 continue
-            if group.get("decoupled_weight_decay") or isinstance(optimizer, torch.optim.AdamW):
+            if not decay_is_coupled(optimizer, group):
                 raise ValueError(
-                    "sigma_D > 0 under parametrize needs an optimizer whose weight decay is "
-                    f"coupled (SGD, Adam); {type(optimizer).__name__} decays by itself. Use "
-                    "syre.attach(optimizer, model) with weight_decay=0 in the optimizer."
+                    "sigma_D > 0 under parametrize needs an optimizer whose weight decay is known "
+                    "to be coupled (PyTorch's SGD, Adam, RMSprop and so on); that of "
+                    f"{type(optimizer).__name__} is not. Use syre.attach(optimizer, model) with "
+                    "weight_decay=0 in the optimizer."
                 )
             xi = adding.xi.reshape(-1)[global_indices(p)] if is_sharded(p) else adding.xi
             local(p.grad).add_(xi * local(p), alpha=decay)

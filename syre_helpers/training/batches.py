@@ -73,12 +73,12 @@ class StackedOrder:
     def __init__(
         self, samples: int, batch_size: int, seeds: Sequence[int], device: torch.device
     ) -> None:
-        if at_least_one("batch_size", batch_size) > samples:
+        self._batch_size = at_least_one("batch_size", batch_size)
+        if self._batch_size > samples:
             raise ValueError(
                 f"batch_size={batch_size} must be between 1 and the {samples} training samples"
             )
         self._samples = samples
-        self._batch_size = batch_size
         self._seeds = list(dict.fromkeys(seeds))
         self._which = torch.tensor([self._seeds.index(seed) for seed in seeds], device=device)
         self._epoch = -1

@@ -22,17 +22,41 @@ VERDICTS = {
         [YES, NO, NO, NO, NO, NO, NO],
     ),
     "compatibility": ([YES, YES, YES, YES], [YES, YES, YES, NO]),
+    "simclr": ([YES, NO, YES, NO, YES, NO, PARTLY], [YES, NO, NO, NO, YES, NO, YES]),
+    "plasticity": (
+        [PARTLY, YES, NO, PARTLY, YES, PARTLY, YES],
+        [PARTLY, NO, NO, NO, NO, YES, YES],
+    ),
+    "mode_connectivity": (
+        [YES, YES, YES, YES, YES, YES, PARTLY, YES, YES],
+        [YES, YES, YES, NO, YES, YES, PARTLY, YES, YES],
+    ),
 }
-PRESETS = [(name, preset) for name in VERDICTS for preset in experiments.load(name).PRESETS]
+PRESETS = [
+    (name, preset)
+    for name in VERDICTS
+    for preset in experiments.load(name).PRESETS
+    if not preset.startswith("tuned")  # these have a test of their own
+]
 # What a preset needs, beside the small settings of its experiment, to run within a second.
 SMALLER = {
     "beta_vae": {"stacked": 1, "batch_size": 20},
+    "identical_units": {"width": 16, "samples": 50, "batch_size": 25},
     "linear_vae": {"d": 16},
     "supervised_collapse": {"dim": 8, "depth": 1, "batch_size": 10},
     "compatibility": {"batch_size": 20, "width": 2, "sigma_ratios": (0.1,), "sigmas": (0.1,)},
+    "simclr": {"width": 2, "out": 8, "batch_size": 16, "n_probe": 40},
+    "plasticity": {"samples": 50, "batch_size": 20},
+    "mode_connectivity": {"widths": (4, 4), "batch_size": 20, "sigma_ratios": (1.0,)},
+    # Networks that are trained one by one take longest.
+    "mode_connectivity-batchnorm": {"steps": 4, "seeds": 1},
+    "mode_connectivity-paper": {"steps": 4, "seeds": 1},
+    "simclr-cifar": {"steps": 4, "seeds": 1},
+    "simclr-paper": {"steps": 4, "seeds": 1},
 }
 
 
+@pytest.mark.usefixtures("false_images")
 @pytest.mark.parametrize("name", experiments.names())
 def test_every_experiment_is_complete(name):
     module = experiments.load(name)
@@ -54,9 +78,10 @@ def test_every_experiment_is_complete(name):
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
 def test_every_preset_stops_and_goes_on(name, preset, small, saves, tmp_path):
     """On false data and a short schedule: interrupted, run again, compared with one go."""
-    module, config = experiments.load(name), small(name, preset, **SMALLER.get(name, {}))
+    smaller = SMALLER.get(name, {}) | SMALLER.get(f"{name}-{preset}", {})
+    module, config = experiments.load(name), small(name, preset, **smaller)
     whole = module.run(config, tmp_path / "whole")
-    assert list(whole.columns[:2]) == ["arm", "method"]
+    assert {"arm", "method", "seed", "step"} < set(whole.columns)
     labels = {arm.label for arm in module.compared_arms(config)}
     assert labels <= set(whole.arm)
     needed = len(saves)

@@ -39,7 +39,10 @@ def trace(function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor]) 
     torch.fx.GraphModule
         Called as the function; its results are the same to the last bit.
     """
-    traced = make_fx(function)(*tensors)
+    devices = {t.device for t in tensors if t.device.type == "cuda"}
+    # What is drawn in the trial would be missing when a run goes on.
+    with torch.random.fork_rng(devices=sorted(devices, key=str)):
+        traced = make_fx(function)(*tensors)
     operations = [node for node in traced.graph.nodes if node.op == "call_function"]
     # An operation that writes into its arguments makes "the same value" a matter of time.
     if not any(_writes(node) for node in operations):
