@@ -75,6 +75,10 @@ class Options:
                 raise TypeError(
                     f"arm {arm!r} is no arm; use one of syre_helpers.arms, as vanilla()"
                 )
+        if not isinstance(self.measures, Mapping):
+            raise TypeError(f"measures={self.measures!r} must map names to functions")
+        if not isinstance(self.callbacks, Sequence):
+            raise TypeError(f"callbacks={self.callbacks!r} must be a list of functions")
         functions: dict[str, Any] = {
             "loss": self.loss,
             "optimizer": self.optimizer,

@@ -335,7 +335,7 @@ def test_nothing_in_a_file_is_executed(tmp_path):
 
     kept = Checkpoint(tmp_path / "run.pt", 1, dict)
     kept.save({"step": Harmful()})
-    with pytest.raises(Exception, match="(?i)weights.only"):
+    with pytest.raises(Exception, match=r"(?i)weights.only"):
         kept.load(CPU)
 
 
