@@ -113,7 +113,7 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         name: "mean" if is_numeric_dtype(last[name]) else "first"
         for name in last.columns.drop(["arm", "seed"])
     }
-    ends = last.groupby(["arm", "seed"], sort=False).agg(settings).reset_index()
+    ends = last.groupby(["arm", "seed"], sort=False).agg(settings).reset_index()[list(last)]
     found = [
         {"arm": arm.label, "seed": k}
         | _barriers(config, split, *(states[arm, seed] for seed in (2 * k, 2 * k + 1)))
