@@ -23,15 +23,8 @@ from ..removal import Arm, arms
 from ..training import fit_many
 from ..training.batches import Data
 from ._claims import Claim, of, value
-from ._common import (
-    Descent,
-    file_in,
-    fit_settings,
-    load_images,
-    seeds_of,
-    standard_arms,
-    usual_controls,
-)
+from ._common import Descent, file_in, fit_settings, seeds_of, standard_arms, usual_controls
+from ._images import load_images
 from ._vae import BETA, WithBeta, divergence, rank_of_means, unit_pixels
 
 if TYPE_CHECKING:

@@ -21,17 +21,9 @@ from ..removal import Arm
 from ..symmetry.alignment import align_units
 from ..training import train_many
 from ._claims import NO_CONTROL, Claim, Rows, difference, of, value
-from ._common import (
-    accuracy,
-    batches,
-    cosine,
-    file_in,
-    fit_settings,
-    load_images,
-    mean_loss,
-    seeds_of,
-)
+from ._common import cosine, file_in, fit_settings, seeds_of
 from ._each import fit_each
+from ._images import accuracy, batches, load_images, mean_loss
 from ._pairs import Config, compared_arms, network, ordered_layers, template
 
 if TYPE_CHECKING:

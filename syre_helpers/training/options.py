@@ -29,7 +29,7 @@ ELEMENTWISE = (
     torch.optim.Adamax, torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.Adadelta,
     torch.optim.Rprop,
 )  # fmt: skip
-_OTHER_COLUMNS = ("seed", "step", "train_loss", "test_loss")
+_OTHER_COLUMNS = ("seed", "step", "train_loss")
 
 
 @dataclass(frozen=True)
