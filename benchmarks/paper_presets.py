@@ -81,7 +81,7 @@ def computed(name: str, module: Any, config: Any) -> list[int]:
     steps = getattr(config, "steps", None)
     if steps is None:
         images = config.n_train or SHAPES[config.data][2]
-        steps = config.epochs * (images // config.batch)
+        steps = config.epochs * (images // config.batch_size)
     networks = 2 if name == "mode_connectivity" else 1
     return [steps] * (len(module.compared_arms(config)) * config.seeds * networks)
 
@@ -115,7 +115,7 @@ def in_training(name: str, replacement: Callable[..., Any]) -> Iterator[None]:
 
 def few(config: Any) -> int | None:
     """Return as few images as make two batches; None where all are one batch."""
-    return 2 * getattr(config, "batch_size", getattr(config, "batch", 0)) or None
+    return 2 * getattr(config, "batch_size", 0) or None
 
 
 @cache

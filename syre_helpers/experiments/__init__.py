@@ -42,7 +42,7 @@ def names() -> list[str]:
     Returns
     -------
     list of str
-        In alphabetical order.
+        In the order of the alphabet.
 
     Examples
     --------
@@ -92,12 +92,8 @@ def run(name: str, preset: str = "quick", **changes: Any) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Tidy: one row per arm, seed and measured step.
-
-    Raises
-    ------
-    ValueError
-        If the experiment, the preset or a field does not exist.
+        Tidy: one row per arm, seed and measured step. An experiment, a preset or a field that does
+        not exist is a ValueError.
     """
     module = load(name)
     return module.run(configure(module, preset, **changes))

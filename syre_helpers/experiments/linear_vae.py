@@ -23,15 +23,8 @@ from ..removal import Arm, arms
 from ..training import fit_many
 from ..training.batches import Data
 from ._claims import Claim, of, value
-from ._common import (
-    Descent,
-    file_in,
-    fit_settings,
-    load_images,
-    seeds_of,
-    standard_arms,
-    usual_controls,
-)
+from ._common import Descent, file_in, fit_settings, seeds_of, standard_arms, usual_controls
+from ._images import load_images
 from ._vae import BETA, WithBeta, divergence, rank_of_means, unit_pixels
 
 if TYPE_CHECKING:
@@ -160,8 +153,8 @@ def oracle(variances: Sequence[float] | Tensor, latents: int, beta: float) -> tu
 
     Returns
     -------
-    tuple of float
-        Squared error and KL divergence, both summed over the directions.
+    float, float
+        Per sample, in the mean.
 
     References
     ----------
@@ -193,10 +186,15 @@ def data(config: Config) -> tuple[Tensor, Tensor]:
     principal direction, at the distance that gives the right covariance. (The mean of the data is
     taken to be 0; that of the points is not, so that `active_latents` needs their mirror images.)
 
+    Parameters
+    ----------
+    config : Config
+        Names the data and their dimensions.
+
     Returns
     -------
-    tuple of Tensor
-        Points (d, d), and variances (d,), float64.
+    Tensor, Tensor
+        The points, (d, d), and the variances, (d,), in float64.
     """
     if config.data == "generated":
         variances = torch.full((config.d,), 0.1, dtype=torch.float64)

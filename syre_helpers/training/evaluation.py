@@ -129,8 +129,8 @@ class Evaluation:
             names = "; ".join(f"{run.arm.label}, seed {run.seed}" for run in runs[:5])
             more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
             warnings.warn(
-                f"training diverged before step {step}: {names}{more}. Their loss is not finite, "
-                "and their measures are NaN; lower the learning rate or the weight decay",
+                f"training diverged by step {step}: {names}{more}. Their loss or parameters are "
+                "not finite, so their measures are NaN; lower the learning rate or the decay",
                 RuntimeWarning,
                 stacklevel=4,
             )

@@ -122,6 +122,10 @@ def fit(
         (arm or arms.vanilla(),), steps, loss, optimizer, schedule, coupled, measures or {},
         log_every, callbacks,
     )  # fmt: skip
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be an nn.Module, got {type(model).__name__}")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("model has no parameters that can be trained")
     seed = whole_number("seed", seed)
     one = _OneModel(processes.place(model), options, seed, processes)
     batches = Batches(data, next(iter(one.params.values())), batch_size)

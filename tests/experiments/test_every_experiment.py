@@ -27,6 +27,7 @@ VERDICTS = {
         [PARTLY, YES, NO, PARTLY, YES, PARTLY, YES],
         [PARTLY, NO, NO, NO, NO, YES, YES],
     ),
+    "reinforcement": ([YES, YES, NO, YES, YES, NO], [YES, YES, NO, NO, YES, NO]),
     "mode_connectivity": (
         [YES, YES, YES, YES, YES, YES, PARTLY, YES, YES],
         [YES, YES, YES, NO, YES, YES, PARTLY, YES, YES],
@@ -36,7 +37,7 @@ PRESETS = [
     (name, preset)
     for name in VERDICTS
     for preset in experiments.load(name).PRESETS
-    if not preset.startswith("tuned")  # these have a test of their own
+    if name != "reinforcement" and not preset.startswith("tuned")  # tests of their own
 ]
 # What a preset needs, beside the small settings of its experiment, to run within a second.
 SMALLER = {
@@ -44,13 +45,20 @@ SMALLER = {
     "identical_units": {"width": 16, "samples": 50, "batch_size": 25},
     "linear_vae": {"d": 16},
     "supervised_collapse": {"dim": 8, "depth": 1, "batch_size": 10},
-    "compatibility": {"batch_size": 20, "width": 2, "sigma_ratios": (0.1,), "sigmas": (0.1,)},
+    "compatibility": {
+        "batch_size": 20,
+        "width": 2,
+        "sigma_ratios": (0.1,),
+        "sigmas": (0.1,),
+        "n_train": 40,
+        "n_test": 20,
+    },
     "simclr": {"width": 2, "out": 8, "batch_size": 16, "n_probe": 40},
     "plasticity": {"samples": 50, "batch_size": 20},
     "mode_connectivity": {"widths": (4, 4), "batch_size": 20, "sigma_ratios": (1.0,)},
     # Networks that are trained one by one take longest.
     "mode_connectivity-batchnorm": {"steps": 4, "seeds": 1},
-    "mode_connectivity-paper": {"steps": 4, "seeds": 1},
+    "mode_connectivity-paper": {"steps": 4, "seeds": 1, "n_train": 40, "n_test": 20, "points": 2},
     "simclr-cifar": {"steps": 4, "seeds": 1},
     "simclr-paper": {"steps": 4, "seeds": 1},
 }
