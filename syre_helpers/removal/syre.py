@@ -216,8 +216,10 @@ class Syre:
         Parameters
         ----------
         optimizer : torch.optim.Optimizer
-            Any; its own ``weight_decay`` must be 0. The pull follows the learning rate of each
-            group.
+            Any whose ``step()`` updates the parameters once per evaluation, or a wrapper of such a
+            one (accelerate, Lightning, Lookahead, SAM): the inner one is pulled. Its own
+            ``weight_decay`` must be 0. The pull follows the learning rate of each group, times the
+            factor ``d`` that Prodigy and D-Adaptation learn.
         model : nn.Module
             The model whose parameters the optimizer holds; gives their names.
         where : callable, optional
@@ -236,15 +238,22 @@ class Syre:
         Raises
         ------
         ValueError
-            If a group has its own weight decay, if no parameter of the model is in the optimizer,
-            if a parameter is pulled already, if the model is parametrized by `parametrize`, or if
-            the optimizer evaluates the loss several times a step (LBFGS).
+            If a group has its own weight decay (also later, at ``optimizer.step()``, where a
+            loaded state or a schedule brings one), if no parameter of the model is in the
+            optimizer, if a parameter is pulled already, if the model is parametrized by
+            `parametrize`, or if no pull is right for the optimizer: it evaluates the loss several
+            times per step (LBFGS), computes its parameters from other points (schedule-free), or
+            chooses its step size out of sight.
+        TypeError
+            If there is no optimizer.
 
         Warns
         -----
         SyreWarning
-            If the parameters' precision cannot hold the pull. At the first step, with
-            ``store=False``, if no compiler works.
+            If the parameters' precision cannot hold the pull; if another model of the same
+            architecture is attached, which gets the same :math:`\theta_0`. At the first step, with
+            ``store=False``, if no compiler works. Later, if parameters join the optimizer that are
+            not in the model, or if the parameters change and no step of the optimizer was seen.
 
         Notes
         -----
