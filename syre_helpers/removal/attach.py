@@ -315,7 +315,8 @@ def attach_pull(
         Any: decay towards a point (`around`), a rival, a mask. Names are those of the model; what
         wrappers insert (``module.``, ``_orig_mod.``) does not matter.
     optimizer : torch.optim.Optimizer
-        Any; its own ``weight_decay`` must be 0. The pull follows the learning rate of each group.
+        As for `Syre.attach`; its own ``weight_decay`` must be 0. The pull follows the learning
+        rate of each group.
     model : nn.Module
         The model whose parameters the optimizer holds; gives their names.
     where : callable, optional

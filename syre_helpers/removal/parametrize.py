@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 from .names import canonical_name, own_parametrizations
 from .optimizers import decay_is_coupled, wrapped_optimizer
@@ -42,6 +44,7 @@ class AddTheta0(nn.Module):
         self.weight_decay = weight_decay
         # While a tied weight is registered a second time, theta_0 is off already.
         self.registered = False
+        self.loading: list[RemovableHandle] = []
         self.warned = False
 
     def forward(self, theta: Tensor) -> Tensor:
@@ -93,8 +96,30 @@ def parametrize_(
         chain = own_parametrizations(module)[attribute]
         _mark(chain, ())
         chain.register_forward_pre_hook(_mark)
+        adding[name].loading.append(
+            module.register_load_state_dict_pre_hook(_TakePlainValue(attribute))
+        )
     for one in adding.values():
         one.registered = False
+
+
+@dataclass(frozen=True)
+class _TakePlainValue:
+    """Let a module under parametrize load the state of an ordinary one, which would be ignored."""
+
+    attribute: str
+
+    def __call__(
+        self, module: nn.Module, state: dict[str, Tensor], prefix: str, *others: object
+    ) -> None:
+        plain = state.pop(f"{prefix}{self.attribute}", None)
+        if plain is None:
+            return
+        adding = _first(own_parametrizations(module)[self.attribute])
+        inside = f"{prefix}parametrizations.{self.attribute}."
+        state[f"{inside}original"] = plain.to(adding.theta_0) - adding.theta_0
+        for name, buffer in adding.named_buffers(prefix=f"{inside}0"):
+            state.setdefault(name, buffer)
 
 
 # Where parametrized parameters live. Sharding puts new parameters there, which bear no mark.
@@ -167,7 +192,9 @@ def remove_parametrizations(model: nn.Module) -> None:
     values = {id(chain.original): getattr(module, a).detach() for module, a, chain in found}
     for module in dict.fromkeys(module for module, *_ in found):
         _give_own_class(module)
-    for module, attribute, _ in found:
+    for module, attribute, chain in found:
+        for handle in chain[0].loading:
+            handle.remove()
         parametrize.remove_parametrizations(module, attribute, leave_parametrized=False)
     with torch.no_grad():
         for key, parameter in originals.items():

@@ -127,6 +127,7 @@ class Syre:
         # Of all names met so far, in models or in a state; those of the state, by today's names.
         self._scales: dict[str, float] = {}
         self._saved: tuple[str, ...] = ()
+        self._loads = 0
         self._aliases: dict[str, str] = {}
         # theta_0 and D - 1 as attach and penalty use them at every step.
         self._stored: dict[object, Tensor] = {}
@@ -215,8 +216,10 @@ class Syre:
         Parameters
         ----------
         optimizer : torch.optim.Optimizer
-            Any; its own ``weight_decay`` must be 0. The pull follows the learning rate of each
-            group.
+            Any whose ``step()`` updates the parameters once per evaluation, or a wrapper of such a
+            one (accelerate, Lightning, Lookahead, SAM): the inner one is pulled. Its own
+            ``weight_decay`` must be 0. The pull follows the learning rate of each group, times the
+            factor ``d`` that Prodigy and D-Adaptation learn.
         model : nn.Module
             The model whose parameters the optimizer holds; gives their names.
         where : callable, optional
@@ -235,15 +238,22 @@ class Syre:
         Raises
         ------
         ValueError
-            If a group has its own weight decay, if no parameter of the model is in the optimizer,
-            if a parameter is pulled already, if the model is parametrized by `parametrize`, or if
-            the optimizer evaluates the loss several times a step (LBFGS).
+            If a group has its own weight decay (also later, at ``optimizer.step()``, where a
+            loaded state or a schedule brings one), if no parameter of the model is in the
+            optimizer, if a parameter is pulled already, if the model is parametrized by
+            `parametrize`, or if no pull is right for the optimizer: it evaluates the loss several
+            times per step (LBFGS), computes its parameters from other points (schedule-free), or
+            chooses its step size out of sight.
+        TypeError
+            If there is no optimizer.
 
         Warns
         -----
         SyreWarning
-            If the parameters' precision cannot hold the pull. At the first step, with
-            ``store=False``, if no compiler works.
+            If the parameters' precision cannot hold the pull; if another model of the same
+            architecture is attached, which gets the same :math:`\theta_0`. At the first step, with
+            ``store=False``, if no compiler works. Later, if parameters join the optimizer that are
+            not in the model, or if the parameters change and no step of the optimizer was seen.
 
         Notes
         -----
@@ -436,6 +446,7 @@ class Syre:
                 stacklevel=2,
             )
         self._scales, self._saved, self._aliases = scales, tuple(scales), {}
+        self._loads += 1
         self._stored.clear()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -519,7 +530,12 @@ class _OfModel:
     def meet(self, named: Mapping[str, Tensor]) -> None:
         """Take over the names and shapes of all parameters of the model."""
         self._shapes = {canonical_name(name): p.shape for name, p in named.items()}
-        self._scales, self._met = self.syre._meet(self._shapes), self.syre._saved
+        self._follow()
+
+    def _follow(self) -> None:
+        """Follow the remedy's settings, which a loaded state may have changed."""
+        self._scales, self._loads = self.syre._meet(self._shapes), self.syre._loads
+        self._specifications: dict[str, Specification] = {}
 
     def pull(self, params: Mapping[str, Tensor]) -> Pull:
         """Return the pull on some parameters of the model."""
@@ -535,8 +551,8 @@ class _OfModel:
         rate = lr * self.syre.weight_decay
         if rate == 0:
             return
-        if self._met is not self.syre._saved:  # a state was loaded
-            self._scales, self._met = self.syre._meet(self._shapes), self.syre._saved
+        if self._loads != self.syre._loads:
+            self._follow()
         pairs = list(zip(names, params, strict=True))
         if not self._store:
             # Few parameters have a padding row; they are pulled as if they were stored.
@@ -551,7 +567,10 @@ class _OfModel:
             pull_together_([local(p) for _, p in pairs], theta_0, xi, rate)
 
     def _specification(self, name: str, p: Tensor) -> Specification:
-        return self.syre._specification(name, p, self._scales[canonical_name(name)])
+        known = self._specifications
+        if name not in known:
+            known[name] = self.syre._specification(name, p, self._scales[canonical_name(name)])
+        return known[name]
 
     @torch.no_grad()
     def _stored(self, make: Make, name: str, p: Tensor) -> Tensor:

@@ -208,3 +208,20 @@ def test_a_removal_that_fails_changes_nothing(where, monkeypatch):
     assert list(model.state_dict()) == list(state)
     assert all(torch.equal(v, state[n]) for n, v in model.state_dict().items())
     assert torch.equal(model(x), output)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_the_state_of_an_ordinary_model_can_be_loaded(strict):
+    model, other = net(), net(seed=2)
+    other[2].weight = model[2].weight = nn.Parameter(torch.ones(2, 7).double())
+    syre = sh.Syre(0.1, sigma_ratio=1.0, sigma_D=0.1)
+    syre.parametrize(model)
+    twin = copy.deepcopy(model)
+    twin.load_state_dict(other.state_dict(), strict=strict)
+    assert largest_difference(sh.effective_parameters(twin), values(other)) < 1e-14
+    own = model.state_dict()
+    twin.load_state_dict(own)
+    assert all(torch.equal(v, own[n]) for n, v in twin.state_dict().items())
+    syre.remove(twin)
+    twin.load_state_dict(other.state_dict())
+    assert largest_difference(values(twin), values(other)) == 0

@@ -111,6 +111,18 @@ def test_a_state_that_is_refused_changes_nothing(change):
     assert syre.state_dict() == before
 
 
+def test_a_state_without_names_changes_the_scale_of_an_attached_pull():
+    model, syre = net(), sh.Syre(1.0, sigma_ratio=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    syre.attach(optimizer, model)
+    with pytest.warns(sh.SyreWarning, match=r"sigma_ratio=0\.5"):
+        syre.load_state_dict(sh.Syre(1.0, sigma_ratio=0.5).state_dict())
+    still(model)
+    optimizer.step()
+    expected = sh.Syre(1.0, sigma_ratio=0.5).pull(values(net())).centre
+    assert all(torch.allclose(p, expected[n]) for n, p in values(model).items())
+
+
 def test_changing_the_seed_on_resume_changes_an_attached_pull():
     model = net()
     syre = sh.Syre(1.0, sigma_0=1.0, seed=0)
