@@ -71,6 +71,11 @@ class Evaluation:
     def __init__(
         self, options: Options, batches: Batches, models: Models, rows: Rows | None = None
     ) -> None:
+        if batches.test is not None and "test_loss" in options.measures:
+            raise ValueError(
+                "measures: 'test_loss' is a column of the table already, since data has a test "
+                "set; choose another name"
+            )
         self._options = options
         self._batches = batches
         self._models = models
