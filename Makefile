@@ -20,7 +20,9 @@ URL ?=
 BIN := $(VENV)/bin
 # Exists when the environment is complete; older than one of these files, it is brought up to date.
 READY := $(VENV)/.ready
-TOOLS := book/_tools
+RUN := $(BIN)/python -m tools
+EMPTY :=
+SPACE := $(EMPTY) $(EMPTY)
 SLOW := $(if $(FAST),-m "not slow",)
 
 # With this set, as it is in some containers, every start of Python compiles torch and seaborn anew.
@@ -33,30 +35,31 @@ help:  ## print this list
 	@echo "make TARGET, where TARGET is one of:"
 	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
-$(READY): pyproject.toml constraints.txt $(TOOLS)/environment.py
-	@$(PYTHON) $(TOOLS)/environment.py $(VENV) book,test
+$(READY): pyproject.toml constraints.txt tools/build/environment.py
+	@$(PYTHON) tools/build/environment.py $(VENV) book,test
 	@touch $@
 
 setup: $(READY)  ## make the environment (the other targets do it when it is needed)
 
 book: $(READY)  ## execute the chapters that changed and build the site
-	@$(BIN)/python $(TOOLS)/build.py --jobs $(JOBS) $(ONLY)
+	@$(RUN).build.site --jobs $(JOBS) $(ONLY)
 
 strict: $(READY)  ## build the whole site anew; any warning is an error
-	@$(BIN)/python $(TOOLS)/build.py --jobs $(JOBS) --strict
+	@$(RUN).build.site --jobs $(JOBS) --strict
 
 execute: $(READY)  ## execute the chapters that changed, without building the site
-	@$(BIN)/python $(TOOLS)/execute.py --jobs $(JOBS) $(ONLY)
+	@$(RUN).build.execute --jobs $(JOBS) $(ONLY)
 
 test: $(READY)  ## pytest over the package, then every chapter a second time under nbval
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(SLOW)
-	@$(BIN)/python $(TOOLS)/repeat.py --jobs $(JOBS) $(ONLY)
+	@$(RUN).build.nbval --jobs $(JOBS) $(ONLY)
 
-lint: $(READY)  ## ruff (rules and format), mypy, outputs stripped from the notebooks
+lint: $(READY)  ## ruff (rules and format), mypy, floors and circles, outputs stripped from the notebooks
 	@wrong=0; \
 	$(BIN)/ruff check . || wrong=1; \
 	$(BIN)/ruff format --check . || wrong=1; \
 	$(BIN)/mypy || wrong=1; \
+	$(BIN)/lint-imports --no-logo || wrong=1; \
 	git ls-files -z -co --exclude-standard -- '*.ipynb' \
 		| xargs -0 -r $(BIN)/nbstripout --keep-id --verify || wrong=1; \
 	exit $$wrong
@@ -75,20 +78,20 @@ offline: book  ## build the site and pack it as one file, to be read anywhere wi
 	@echo "Packed: _build/leaving-the-mirror.zip. Unpack it and open html/index.html in a browser."
 
 pdf: book  ## print the site as one PDF, linked from its first page (extra: browser)
-	@$(BIN)/python $(TOOLS)/pdf.py
-	@$(BIN)/python $(TOOLS)/build.py --jobs $(JOBS)
+	@$(RUN).publish.pdf
+	@$(RUN).build.site --jobs $(JOBS)
 
 browse: $(READY)  ## open the built pages in headless Chromium and look at them (extra: browser)
-	@$(BIN)/python $(TOOLS)/browse.py $(ONLY)
+	@$(BIN)/python -m pytest tools/site_checks $(if $(ONLY),-k "$(subst $(SPACE), or ,$(strip $(ONLY)))",)
 
 colab: $(READY)  ## run the chapters as Colab does: the package installed by the first cell
-	@$(BIN)/python $(TOOLS)/colab.py $(ONLY)
+	@$(RUN).emulate.colab $(ONLY)
 
 elsewhere: $(READY)  ## run the chapters as other processors would, which round otherwise
-	@$(BIN)/python $(TOOLS)/elsewhere.py --jobs $(JOBS) $(ONLY)
+	@$(RUN).emulate.other_cpus --jobs $(JOBS) $(ONLY)
 
 binder: $(READY)  ## look at what Binder would build, and that it is for a CPU alone (no Docker needed)
-	@$(BIN)/python $(TOOLS)/binder.py
+	@$(RUN).emulate.binder
 
 bench: $(READY)  ## run the programs in benchmarks/, each prints a table (DEVICE=cuda on a GPU)
 	@set -e; for program in benchmarks/*.py; do \
@@ -98,15 +101,15 @@ bench: $(READY)  ## run the programs in benchmarks/, each prints a table (DEVICE
 	done
 
 ledger: $(READY)  ## write the page that sets the paper against this book, from results/
-	@$(BIN)/python $(TOOLS)/ledger.py
+	@$(RUN).build.ledger
 
 picture: $(READY)  ## make the pictures of the README and of the landing page
-	@$(BIN)/python $(TOOLS)/execute.py remedy/syre
-	@$(BIN)/python $(TOOLS)/overview.py
-	@$(BIN)/python $(TOOLS)/landing.py
+	@$(RUN).build.execute remedy/syre
+	@$(RUN).publish.readme_figure
+	@$(RUN).publish.landing
 
 links: $(READY)  ## write the repository's address everywhere (URL=… to change it first)
-	@$(BIN)/python $(TOOLS)/links.py $(if $(URL),--set $(URL),)
+	@$(RUN).build.links $(if $(URL),--set $(URL),)
 
 lock: $(READY)  ## work out constraints.txt anew from pyproject.toml (keeps pins that still fit)
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml -q --all-extras \

@@ -19,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from syre_helpers._provenance import (
     describe_versions,
     write_whole,
 )
+from syre_helpers.training import Moment, listening
 
 RESULTS = Path(__file__).parents[1] / "results"
 Row = dict[str, Any]
@@ -130,18 +132,40 @@ class Training:
 
 def milliseconds(work: Callable[[], Any], device: str, *, wall: bool = False) -> float:
     """Return the time of some work: the processor's on a CPU unless `wall`, else what passes."""
-    now = time.process_time if device == "cpu" and not wall else time.perf_counter
-    synchronize(device)
-    begin = now()
+    begin = now(device, wall=wall)
     work()
-    synchronize(device)
-    return 1e3 * (now() - begin)
+    return 1e3 * (now(device, wall=wall) - begin)
 
 
-def synchronize(device: str) -> None:
-    """Wait until a GPU has done what it was given."""
-    if device != "cpu":
-        torch.cuda.synchronize()
+def now(device: str, *, wall: bool = False) -> float:
+    """Return the seconds of a clock, once a GPU has done what it was given."""
+    if device == "cpu":
+        return time.perf_counter() if wall else time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+class Enough(Exception):
+    """The time is over."""
+
+
+def begun_steps(
+    train: Callable[[], Any], device: str, seconds: float, warm: int, fewest: int
+) -> list[tuple[float, int]]:
+    """Return the time at which each step of a training began, and the steps done by then."""
+    # Stopped when the seconds have passed since the first `warm` steps, and after `fewest` more.
+    begun: list[tuple[float, int]] = []
+
+    def listen(moment: Moment) -> None:
+        if moment.rows is not None:  # after a measurement, not before a step
+            return
+        begun.append((now(device), moment.step))
+        if len(begun) > warm + fewest and begun[-1][0] - begun[warm][0] > seconds:
+            raise Enough
+
+    with suppress(Enough), listening(listen):
+        train()
+    return begun
 
 
 def in_turns(

@@ -21,7 +21,6 @@ import multiprocessing
 import random
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ from _harness import Row
 
 import syre_helpers as sh
 from syre_helpers._provenance import peak_memory_mb
-from syre_helpers.training import Moment, listening
 
 WARM = 3  # steps before this one pay for memory and for tracing
 FEWEST = 5  # steps that are timed, however long they take
@@ -82,10 +80,6 @@ QUICK = Settings(
 )
 
 
-class Enough(Exception):
-    """The time is over."""
-
-
 def points(settings: Settings) -> list[Point]:
     """Return the points of all curves."""
     base = (64, 32, 10)
@@ -120,39 +114,30 @@ def train(point: Point, settings: Settings, seconds: float) -> tuple[list[float]
     x = torch.randn(settings.samples, point.widths[0], generator=generator)
     y = torch.randint(point.widths[-1], (settings.samples,), generator=generator)
     arms = [sh.arms.syre(1e-3, 0.01 * (k + 1)) for k in range(point.arms)]
-    clock = time.process_time if settings.device == "cpu" else time.perf_counter
-    times: list[tuple[float, int]] = []
-    begin = clock()
-
-    def listen(moment: Moment) -> None:
-        if moment.rows is not None:  # after a measurement, not before a step
-            return
-        _harness.synchronize(settings.device)
-        times.append((clock(), moment.step))
-        if len(times) > WARM + FEWEST and times[-1][0] - times[WARM][0] > seconds:
-            raise Enough
-
-    try:
-        with listening(listen):
-            sh.fit_many(
-                lambda: sh.models.mlp(point.widths, "relu"),
-                (x, y),
-                arms,
-                range(point.seeds),
-                steps=1_000_000,  # ended by the clock
-                loss=torch.nn.functional.cross_entropy,
-                optimizer=lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9),
-                batch_size=settings.batch,
-                device=settings.device,
-                compile=False,
-            )
-    except Enough:
-        pass
+    begin = _harness.now(settings.device)
+    begun = _harness.begun_steps(
+        lambda: sh.fit_many(
+            lambda: sh.models.mlp(point.widths, "relu"),
+            (x, y),
+            arms,
+            range(point.seeds),
+            steps=1_000_000,  # ended by the clock
+            loss=torch.nn.functional.cross_entropy,
+            optimizer=lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9),
+            batch_size=settings.batch,
+            device=settings.device,
+            compile=False,
+        ),
+        settings.device,
+        seconds,
+        WARM,
+        FEWEST,
+    )
     steps = [
         1e3 * (end - start) / (last - first)
-        for (start, first), (end, last) in itertools.pairwise(times[WARM:])
+        for (start, first), (end, last) in itertools.pairwise(begun[WARM:])
     ]
-    return steps, times[WARM][0] - begin
+    return steps, begun[WARM][0] - begin
 
 
 def in_a_process(point: Point, settings: Settings) -> dict[str, Any]:

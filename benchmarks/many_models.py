@@ -25,15 +25,15 @@ from typing import Any
 import _harness
 import torch
 from _harness import DECAY, SIGMA_RATIO, Row
-from syre_helpers.training.compiling import Choice
-from syre_helpers.training.fleet import Fleet, enlist
-from syre_helpers.training.stepping import Programs, StackedStep
 from torch import Tensor, nn
 
 import syre_helpers as sh
 from syre_helpers.removal import arms
-from syre_helpers.training.batches import BatchOrder, Source
-from syre_helpers.training.options import made_with_seed
+from syre_helpers.training.batches import Batches, BatchOrder
+from syre_helpers.training.options import Options, made_with_seed
+from syre_helpers.training.stacked.compile import CompileDecision
+from syre_helpers.training.stacked.ensemble import Ensemble, build
+from syre_helpers.training.stacked.step import StackedStep, Steps
 
 CONSTANTS = _harness.CONSTANTS
 SAMPLES = 2048
@@ -150,20 +150,14 @@ class Many:
 
     def __init__(self, cell: Cell, device: str, compiled: bool) -> None:
         arm = arms.syre(DECAY, SIGMA_RATIO)
-        where = torch.device(device)
-        template, members = enlist(lambda: network(cell), [arm], range(cell.models), where)
-        self.fleet = Fleet(members)
-        source = Source(data_for(cell.widths, device), next(iter(self.params())), cell.batch)
-        self.batch = source.batches(range(cell.models))
-        self.choice = Choice(compiled, "", False)
+        seeds = range(cell.models)
+        model, runs = build(lambda: network(cell), [arm], seeds, torch.device(device))
+        options = Options((arm,), 1, nn.functional.cross_entropy, sgd, None, True, {}, None, ())
+        self.ensemble = Ensemble(model, runs)
+        self.batch = Batches(data_for(cell.widths, device), self.params()[0], cell.batch).of(seeds)
+        self.decision = CompileDecision(compiled, "", False)
         self.advance = StackedStep(
-            template,
-            nn.functional.cross_entropy,
-            self.fleet,
-            sgd(self.params()),
-            True,
-            self.choice,
-            Programs(),
+            self.ensemble, options, sgd(self.params()), self.decision, Steps()
         )
 
     def step(self, t: int) -> None:
@@ -172,7 +166,7 @@ class Many:
 
     def params(self) -> list[Tensor]:
         """Return all parameters, stacked."""
-        return list(self.fleet.params.values())
+        return list(self.ensemble.params.values())
 
 
 class Products:
@@ -233,8 +227,8 @@ def prepare(cell: Cell, device: str) -> tuple[dict[str, Any], list[float]]:
         many.step(1)
         seconds.append(round(time.perf_counter() - begin, 1))
         many.step(2)
-        if not many.choice.compiled:
-            print(f"not compiled: {many.choice.reason}", file=sys.stderr)
+        if not many.decision.compiled:
+            print(f"not compiled: {many.decision.reason}", file=sys.stderr)
             return forms, []
         forms[COMPILED] = many
     return forms, seconds

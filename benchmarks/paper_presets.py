@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -28,7 +27,6 @@ from _harness import RESULTS, Row
 import syre_helpers as sh
 from syre_helpers import experiments
 from syre_helpers._provenance import check_writable
-from syre_helpers.training import Moment, listening
 
 SHAPES = {
     "mnist": ((784,), 10, 60_000, 10_000),
@@ -47,10 +45,6 @@ RECORDED = {
 }
 # Presets whose step is that of another one: the same network, the same number of images.
 SAME_STEP = {"simclr:paper": "cifar"}
-
-
-class Enough(Exception):
-    """The time is over."""
 
 
 def stand_in(name: str, limit: int | None) -> Callable[..., Any]:
@@ -82,14 +76,12 @@ def one_by_one(module: Any, config: Any) -> bool:
 
 
 def computed(name: str, module: Any, config: Any) -> list[int]:
-    """Return the number of steps of each training of a run that trains one by one.
-
-    Large networks take minutes to be made and measured, so their trainings are not begun.
-    """
+    """Return the number of steps of each training of a run that trains one by one."""
+    # Large networks take minutes to be made and measured, so their trainings are not begun.
     steps = getattr(config, "steps", None)
     if steps is None:
         images = config.n_train or SHAPES[config.data][2]
-        steps = config.epochs * (images // config.batch)
+        steps = config.epochs * (images // config.batch_size)
     networks = 2 if name == "mode_connectivity" else 1
     return [steps] * (len(module.compared_arms(config)) * config.seeds * networks)
 
@@ -123,7 +115,7 @@ def in_training(name: str, replacement: Callable[..., Any]) -> Iterator[None]:
 
 def few(config: Any) -> int | None:
     """Return as few images as make two batches; None where all are one batch."""
-    return 2 * getattr(config, "batch_size", getattr(config, "batch", 0)) or None
+    return 2 * getattr(config, "batch_size", 0) or None
 
 
 @cache
@@ -132,26 +124,13 @@ def seconds_per_step(name: str, preset: str, limit: float) -> tuple[float, int]:
     module = experiments.load(name)
     device = str(sh.pick_device(quiet=True))
     config = experiments.configure(module, preset, device=device)
-    times: list[float] = []
-    clock = time.process_time if config.device == "cpu" else time.perf_counter
-
-    def listen(moment: Moment) -> None:
-        if moment.rows is not None:  # after a measurement, not before a step
-            return
-        _harness.synchronize(config.device)
-        times.append(clock())
-        if times[-1] - times[0] > limit and len(times) > 2:
-            raise Enough
 
     def ends(steps: int, log_every: Any) -> frozenset[int]:
         return frozenset({0, steps})
 
-    unmeasured = in_training("_measuring_steps", ends)
-    try:
-        with with_data(few(config)), unmeasured, listening(listen):
-            module.run(config)
-    except Enough:
-        pass
+    with with_data(few(config)), in_training("_measuring_steps", ends):
+        begun = _harness.begun_steps(lambda: module.run(config), config.device, limit, 0, 2)
+    times = [time for time, _ in begun]
     warm = times[min(WARM, len(times) - 2) :]
     return (warm[-1] - warm[0]) / (len(warm) - 1), len(warm) - 1
 
@@ -175,11 +154,9 @@ def trainings(name: str, config: Any) -> list[int]:
 
 
 def estimate_by_record(name: str, preset: str, recorded: str) -> Row:
-    """Return the row of a preset, from the time that a recorded one took for each step.
-
-    PPO's short run with the ant makes fewer passes over a rollout, in larger batches, so the
-    paper's preset takes longer than this.
-    """
+    """Return the row of a preset, from the time that a recorded one took for each step."""
+    # PPO's short run with the ant makes fewer passes over a rollout, in larger batches, so the
+    # paper's preset takes longer than this.
     presets = experiments.load(name).PRESETS
     record = experiments.read_record(RESULTS / f"{name}-{recorded}.csv")
     timed = sum(trainings(name, presets[recorded]))

@@ -148,7 +148,7 @@ def table(rows: list[Row]) -> str:
         of = [steps[form, o] for o in optimizers]
         held = f"{of[0]['bytes_per_parameter']:+.1f}"
         lines.append([form, *map(_harness.ratio_cell, of), held])
-    return _harness.markdown(["form", *optimizers, "bytes a parameter"], lines)
+    return _harness.markdown(["form", *optimizers, "bytes per parameter"], lines)
 
 
 def report(rows: list[Row]) -> str:

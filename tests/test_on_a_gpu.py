@@ -145,10 +145,9 @@ def many(device, **changes):
         "schedule": lambda step: 0.98**step,
         "optimizer": OPTIMIZERS["momentum"],
         "device": device,
-        "return_params": True,
     } | changes
     make_model = settings.pop("make_model", lambda: net(dtype=torch.float64))
-    return sh.fit_many(make_model, (x, y, x, y), ARMS, range(3), **settings)
+    return sh.train_many(make_model, (x, y, x, y), ARMS, range(3), **settings)
 
 
 def assert_same(one, other, tolerance=1e-8):
@@ -182,22 +181,18 @@ def test_a_compiled_run_goes_on_where_it_was_cut_off(tmp_path, interrupted_at):
     assert_same(whole, many(DEVICE, **kept), 1e-10)
 
 
-def test_memory_that_runs_out_makes_smaller_chunks(monkeypatch):
-    from syre_helpers.training import chunks
-
+def test_fewer_train_at_once_where_memory_runs_out():
     sizes = []
-    chunk_of_all = chunks.Training._chunk
 
-    def small(self, members, state, save):
-        sizes.append(len(members))
-        if len(members) > 4:
+    def demand(moment):
+        if moment.step > 0 or moment.rows is not None:
+            return
+        sizes.append(len(moment.params["0.bias"]))
+        if sizes[-1] > 4:
             # More than any GPU has: the true error, from the true allocator.
             torch.empty(2**44, dtype=torch.uint8, device=DEVICE)
-        return chunk_of_all(self, members, state, save)
 
-    right = many(DEVICE)
-    monkeypatch.setattr(chunks.Training, "_chunk", small)
-    assert_same(right, many(DEVICE))
+    assert_same(many(DEVICE), many(DEVICE, callbacks=[demand]))
     assert sizes == [15, 8, 4, 4, 4, 3]
 
 

@@ -4,10 +4,10 @@ from itertools import product
 
 import pytest
 import torch
-from small_task import largest_difference, net, task, train, values
 from torch import nn
 
 import syre_helpers as sh
+from small_task import largest_difference, net, task, train, values
 from syre_helpers import arms, reference
 from syre_helpers.removal import attach_pull, on_the_fly
 from syre_helpers.removal.pull import pulled, stack_pulls

@@ -1,5 +1,5 @@
 /* Shows what a word of the glossary means: on hover, on keyboard focus, and on the first tap. Escape, or leaving
-   both the word and its meaning, hides it again. The meanings come with the page (book/_tools/terms.py). */
+   both the word and its meaning, hides it again. The meanings come with the page (tools/build/terms.py). */
 (() => {
   const PAUSE = 250; // ms: time to move the mouse from the word on to its meaning
   const EDGE = 8; // px between a meaning and the edge of the window

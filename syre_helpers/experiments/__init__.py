@@ -39,6 +39,11 @@ _MACHINERY = {"record"}
 def names() -> list[str]:
     """Return the names of all experiments.
 
+    Returns
+    -------
+    list of str
+        In the order of the alphabet.
+
     Examples
     --------
     >>> "dead_neurons" in names()
@@ -87,12 +92,8 @@ def run(name: str, preset: str = "quick", **changes: Any) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Tidy: one row per arm, seed and measured step.
-
-    Raises
-    ------
-    ValueError
-        If the experiment, the preset or a field does not exist.
+        Tidy: one row per arm, seed and measured step. An experiment, a preset or a field that does
+        not exist is a ValueError.
     """
     module = load(name)
     return module.run(configure(module, preset, **changes))

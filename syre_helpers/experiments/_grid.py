@@ -56,9 +56,9 @@ def grid(
         Where the cells are kept; one folder for one experiment. All workers must see it under this
         path. Delete it when the code of the experiment has changed.
     jobs : int, optional
-        How many cells run side by side. Default: what ``joblib.parallel_config`` says, and 1
+        Number of cells that run side by side. Default: what ``joblib.parallel_config`` says, and 1
         without it. The backend is joblib's too: processes, or ``joblib.parallel_config("dask")``;
-        ``joblib.parallel_config(verbose=10)`` tells how far it is.
+        ``joblib.parallel_config(verbose=10)`` shows how many cells are done.
     threads : int
         CPU threads of a cell. Default 1: the last bits of a sum depend on it.
 
@@ -68,12 +68,11 @@ def grid(
         The cells' tables one under the other, in the order of `configs`. Settings that differ,
         other than the seeds, come first, one column per setting.
 
-    Raises
-    ------
-    ValueError
-        If there are no configurations, they are of different kinds, or a seed would count twice.
-    RuntimeError
-        If a worker process was killed. What is done is kept; with Dask another worker takes over.
+    Notes
+    -----
+    No configurations, or some of different kinds, and a seed that would count twice are a
+    ValueError. A worker process that was killed is a RuntimeError: what is done is kept, and with
+    Dask another worker takes over.
 
     Examples
     --------
@@ -145,12 +144,8 @@ def split_seeds(config: Any, parts: int) -> list[Any]:
     Returns
     -------
     list
-        Configurations that differ in ``seeds`` only, a tuple each.
-
-    Raises
-    ------
-    ValueError
-        If `parts` is less than 1, or the experiment's seeds cannot be split: after a tuning.
+        Configurations that differ in ``seeds`` only, a tuple each. Fewer than one part, and seeds
+        that cannot be split, after a tuning, are a ValueError.
 
     Examples
     --------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,71 +14,7 @@ from torch.func import functional_call
 
 from ..measures import dead_fraction, effective_rank
 from ..removal import Arm, attach_pull
-
-if TYPE_CHECKING:
-    from .reinforcement import Config
-
-PORTER = "porter"
-_MISSING = (
-    "the environment {!r} needs packages that are not here; install the extra: "
-    "pip install 'syre_helpers[rl]'"
-)
-
-
-def make_environment(config: Config) -> Any:
-    """Return the vectorised environment, as stable-baselines3 wants it.
-
-    Parameters
-    ----------
-    config : Config
-        Names the environment, and says how many copies to make.
-
-    Returns
-    -------
-    stable_baselines3.common.vec_env.VecEnv
-        To be closed by the caller.
-
-    Raises
-    ------
-    ImportError
-        With the extra to install.
-    """
-    _sb3()
-    if config.environment == PORTER:
-        from ._porter import Porter
-
-        return Porter(config.envs)
-    import gymnasium
-    from stable_baselines3.common.vec_env import DummyVecEnv
-
-    try:
-        return DummyVecEnv([lambda: gymnasium.make(config.environment)] * config.envs)
-    except gymnasium.error.DependencyNotInstalled as error:
-        raise ImportError(_MISSING.format(config.environment)) from error
-
-
-def change(environment: Any, config: Config, generator: np.random.Generator) -> None:
-    """Begin another phase: another order of wires, or another friction.
-
-    MuJoCo lets two bodies slide with the larger of their two frictions, so all bodies get the new
-    one, feet and floor.
-
-    Parameters
-    ----------
-    environment : stable_baselines3.common.vec_env.VecEnv
-        From `make_environment`; changed in place.
-    config : Config
-        Holds the range of the friction.
-    generator : numpy.random.Generator
-        Draws the order or the friction.
-    """
-    if config.environment == PORTER:
-        environment.change(generator)
-        return
-    low, high = np.log(config.friction)
-    sliding = np.exp(generator.uniform(low, high))
-    for one in environment.envs:
-        one.unwrapped.model.geom_friction[:, 0] = sliding
+from ._worlds import Config, stable_baselines
 
 
 def make_ppo(config: Config, environment: Any, seed: int) -> Any:
@@ -98,7 +34,7 @@ def make_ppo(config: Config, environment: Any, seed: int) -> Any:
     stable_baselines3.PPO
         Its logger writes nothing: PPO's own makes a folder at each call of ``learn``.
     """
-    sb3 = _sb3()
+    sb3 = stable_baselines()
     from stable_baselines3.common.logger import Logger
 
     agent = sb3.PPO(
@@ -122,14 +58,6 @@ def make_ppo(config: Config, environment: Any, seed: int) -> Any:
     )
     agent.set_logger(Logger(folder=None, output_formats=[]))
     return agent
-
-
-def _sb3() -> Any:
-    try:
-        import stable_baselines3
-    except ImportError as error:
-        raise ImportError(_MISSING.format(PORTER)) from error
-    return stable_baselines3
 
 
 def in_network(name: str, parameter: Tensor) -> bool:

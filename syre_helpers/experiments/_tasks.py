@@ -12,7 +12,8 @@ from torch import Tensor
 
 from .._random import generator
 from ..training.batches import BatchOrder
-from ._common import Descent, Seeds, load_images
+from ._common import Descent, Seeds
+from ._images import load_images
 
 Params = Mapping[str, Tensor]
 

@@ -25,15 +25,8 @@ from ..training import fit_many
 from ..training.batches import BatchOrder
 from ..training.options import Measure
 from ._claims import Claim, Rows, of, ratio, value
-from ._common import (
-    Batch,
-    Decayed,
-    file_in,
-    load_images,
-    optimizer,
-    seeds_of,
-    standard_arms,
-)
+from ._common import Decayed, file_in, optimizer, seeds_of, standard_arms
+from ._images import Batch, load_images
 from ._vae import WithBeta, centred, divergence, rank_of_means, unit_pixels
 
 if TYPE_CHECKING:

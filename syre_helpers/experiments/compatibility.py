@@ -20,19 +20,9 @@ from .. import models
 from .._random import generator
 from ..removal import Arm, arms
 from ._claims import Claim, Measured, difference, of
-from ._common import (
-    Batch,
-    Decayed,
-    accuracy,
-    batches,
-    cosine,
-    load_images,
-    mean_loss,
-    optimizer,
-    seeds_of,
-    standard_arms,
-)
+from ._common import Decayed, cosine, optimizer, seeds_of, standard_arms
 from ._each import fit_each
+from ._images import Batch, accuracy, batches, load_images, mean_loss
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -74,7 +74,17 @@ PRESETS = {
 
 
 def group_of(config: Config) -> Tensor:
-    """Return each unit's group; units that are in none have a number of their own.
+    """Return the group of each unit; units that are in none have a number of their own.
+
+    Parameters
+    ----------
+    config : Config
+        Gives the width, and the groups at the start.
+
+    Returns
+    -------
+    Tensor
+        Numbers of groups, int64, shape (units,), in order.
 
     Examples
     --------
@@ -168,20 +178,32 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
 
 
 def rows_of_units(params: Params) -> Tensor:
-    """Return one row a hidden unit: incoming weights, bias, outgoing weights."""
+    """Return one row per hidden unit: incoming weights, bias, outgoing weights."""
     bias = params["0.bias"].unsqueeze(-1)
     return torch.cat([params["0.weight"], bias, params["2.weight"].mT], -1)
 
 
 def distinct(units: Tensor, tol: float = 1e-6) -> Tensor:
-    """Return how many rows do not copy an earlier one, to `tol` times the largest row's norm.
+    """Return the number of rows that do not copy an earlier one.
+
+    Parameters
+    ----------
+    units : Tensor
+        One row per unit, shape (..., units, entries).
+    tol : float
+        Largest distance of a copy, in units of the largest row's norm. Default 1e-6.
+
+    Returns
+    -------
+    Tensor
+        Shape (...).
 
     Examples
     --------
     >>> distinct(torch.tensor([[1.0, 2.0], [1.0, 2.0], [3.0, 4.0]])).item()
     2
     """
-    # The distance matrix of `duplicate_fraction`, without one vector a pair of units.
+    # The distance matrix of `duplicate_fraction`, without one vector per pair of units.
     squares = units.square().sum(-1)
     gaps = torch.cdist(units, units, compute_mode="donot_use_mm_for_euclid_dist")
     earlier = torch.ones_like(gaps).tril(-1).bool()

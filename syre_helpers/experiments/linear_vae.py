@@ -23,15 +23,8 @@ from ..removal import Arm, arms
 from ..training import fit_many
 from ..training.batches import Data
 from ._claims import Claim, of, value
-from ._common import (
-    Descent,
-    file_in,
-    fit_settings,
-    load_images,
-    seeds_of,
-    standard_arms,
-    usual_controls,
-)
+from ._common import Descent, file_in, fit_settings, seeds_of, standard_arms, usual_controls
+from ._images import load_images
 from ._vae import BETA, WithBeta, divergence, rank_of_means, unit_pixels
 
 if TYPE_CHECKING:
@@ -158,6 +151,11 @@ def oracle(variances: Sequence[float] | Tensor, latents: int, beta: float) -> tu
     beta : float
         Weight of the KL divergence.
 
+    Returns
+    -------
+    float, float
+        Per sample, in the mean.
+
     References
     ----------
     Lucas, Tucker, Grosse and Norouzi (NeurIPS 2019), after Tipping and Bishop (1999).
@@ -187,6 +185,16 @@ def data(config: Config) -> tuple[Tensor, Tensor]:
     The exact loss depends on nothing else, so `d` points do for any number of samples: one on each
     principal direction, at the distance that gives the right covariance. (The mean of the data is
     taken to be 0; that of the points is not, so that `active_latents` needs their mirror images.)
+
+    Parameters
+    ----------
+    config : Config
+        Names the data and their dimensions.
+
+    Returns
+    -------
+    Tensor, Tensor
+        The points, (d, d), and the variances, (d,), in float64.
     """
     if config.data == "generated":
         variances = torch.full((config.d,), 0.1, dtype=torch.float64)

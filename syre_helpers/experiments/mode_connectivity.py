@@ -21,17 +21,9 @@ from ..removal import Arm
 from ..symmetry.alignment import align_units
 from ..training import train_many
 from ._claims import NO_CONTROL, Claim, Rows, difference, of, value
-from ._common import (
-    accuracy,
-    batches,
-    cosine,
-    file_in,
-    fit_settings,
-    load_images,
-    mean_loss,
-    seeds_of,
-)
+from ._common import cosine, file_in, fit_settings, seeds_of
 from ._each import fit_each
+from ._images import accuracy, batches, load_images, mean_loss
 from ._pairs import Config, compared_arms, network, ordered_layers, template
 
 if TYPE_CHECKING:
@@ -113,7 +105,7 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         name: "mean" if is_numeric_dtype(last[name]) else "first"
         for name in last.columns.drop(["arm", "seed"])
     }
-    ends = last.groupby(["arm", "seed"], sort=False).agg(settings).reset_index()
+    ends = last.groupby(["arm", "seed"], sort=False).agg(settings).reset_index()[list(last)]
     found = [
         {"arm": arm.label, "seed": k}
         | _barriers(config, split, *(states[arm, seed] for seed in (2 * k, 2 * k + 1)))

@@ -20,7 +20,8 @@ from ..models import mlp
 from ..removal import Arm, arms
 from ..training import fit_many
 from ._claims import NO_CONTROL, Claim, Rows, difference, of, rows_of, value
-from ._common import accuracy, file_in, optimizer, seeds_of
+from ._common import file_in, optimizer, seeds_of
+from ._images import accuracy
 from ._plasticity_arms import Setting, compared_arms, controls, grid
 from ._tasks import Config, Stream, hidden_layers
 

@@ -7,7 +7,7 @@ the policy keep learning, and does its hidden layer keep its rank?
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,10 @@ from ..training.callbacks import progress
 from ..training.checkpoint import Checkpoint
 from ..training.options import columns_of
 from ._claims import Claim, difference, of, value
-from ._common import Decayed, Seeds, file_in, seeds_of, standard_arms
+from ._common import file_in, seeds_of, standard_arms
 from ._each import file_name
 from ._ppo import (
-    PORTER,
-    change,
     equip,
-    make_environment,
     make_ppo,
     network_of,
     random_state_kept,
@@ -34,63 +31,10 @@ from ._ppo import (
     state_of,
     watch,
 )
+from ._worlds import Config, change, make_environment
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config(Decayed):
-    """Settings of the experiment; those that others have too are in `Decayed`."""
-
-    environment: str = PORTER
-    """"porter", or a name that gymnasium knows whose floor has a friction: "Ant-v5"."""
-    envs: int = 128
-    """Copies of the environment that are asked together."""
-    phases: int = 4
-    """Phases that the world goes through."""
-    rollouts: int = 6
-    """Rollouts per phase."""
-    log_every: int = 2
-    """Rollouts between two measurements; a divisor of `rollouts`."""
-    checkpoint_every: int = 6
-    """Rollouts between two checkpoints, a divisor of `rollouts`. At a checkpoint the environments
-    start anew with fresh seeds, whether a file is written or not."""
-    n_steps: int = 4
-    """Steps of each copy per rollout."""
-    batch_size: int = 512
-    """Samples per update."""
-    epochs: int = 4
-    """Passes over each rollout."""
-    lr: float = 0.03
-    """Learning rate of Adam."""
-    gamma: float = 0.8
-    """Discount of later rewards."""
-    gae_lambda: float = 0.95
-    """Decay of the generalised advantage estimate."""
-    clip: float = 0.2
-    """Clipping range of PPO's probability ratios."""
-    entropy: float = 0.01
-    """Weight of the policy's entropy in the loss."""
-    widths: tuple[int, ...] = (32, 32)
-    """Hidden layers, ReLU, of the policy and of the value network."""
-    weight_decay: float = 1.0
-    """Decoupled: each update takes off ``lr * weight_decay``."""
-    sigma_ratios: tuple[float, ...] = (0.01, 1.0)
-    fix_shares: tuple[float, ...] = ()
-    pull_to_start: bool = True
-    """Compare decay towards the initial parameters, too."""
-    friction: tuple[float, float] = (0.02, 2.0)
-    """Lowest and highest sliding friction; each phase draws one, evenly on a logarithmic scale."""
-    seeds: Seeds = 8
-    device: str = "cpu"
-    """Device to train on; the CPU is the faster one for networks of this size."""
-
-    def __post_init__(self) -> None:
-        for name in ("log_every", "checkpoint_every"):
-            every = getattr(self, name)
-            if every < 1 or self.rollouts % every:
-                raise ValueError(f"{name}={every} must divide rollouts={self.rollouts}")
 
 
 # What the paper does not say, to our knowledge: the size of the networks, PPO's settings, and the

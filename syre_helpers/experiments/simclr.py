@@ -27,18 +27,10 @@ from ..removal import Arm, SyreWarning, arms
 from ..training import train_many
 from ..training.options import made_with_seed
 from ._claims import NO_CONTROL, Claim, difference, of, value
-from ._common import (
-    cosine,
-    file_in,
-    fit_settings,
-    in_parts,
-    load_images,
-    optimizer,
-    seeds_of,
-    standard_arms,
-)
+from ._common import cosine, file_in, fit_settings, optimizer, seeds_of, standard_arms
 from ._contrastive import Branched, Config, make_network, make_resnet, nt_xent, views
 from ._each import fit_each
+from ._images import in_parts, load_images
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,8 +25,9 @@ from ..removal import Arm, arms
 from ..training import train_many
 from ..training.options import columns_of
 from ._claims import Claim, Rows, difference, of, ratio
-from ._common import Settings, batches, file_in, in_parts, load_images, optimizer, seeds_of
+from ._common import Settings, file_in, optimizer, seeds_of
 from ._each import fit_each
+from ._images import batches, in_parts, load_images
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakSet
 
 import torch
@@ -23,8 +23,15 @@ from .pull import Pull
 from .sharded import is_sharded
 from .warning import SyreWarning
 
-Apply = Callable[[list[Tensor], list[str], float], None]
-"""Pulls parameters in place: ``apply(parameters, canonical names, learning rate)``."""
+
+class Apply(Protocol):
+    """A pull on the parameters of one model."""
+
+    def __call__(self, params: Sequence[Tensor], names: Sequence[str], lr: float) -> None:
+        """Pull parameters in place; names are canonical."""
+
+    def meet(self, named: Mapping[str, Tensor]) -> None:
+        """Take note of all parameters of the model, when some have joined the optimizer."""
 
 
 class Attachment:
@@ -41,7 +48,7 @@ class Attachment:
     where : callable or None
         A filter of the parameters to pull.
     apply : callable
-        ``apply(parameters, names, lr)`` pulls parameters of one group that have a gradient.
+        Pulls parameters of one group that have a gradient, see `Apply`.
     relative_step : float
         Share of a parameter's size by which a pull at learning rate 1 moves it; a warning is given
         where the parameter's format rounds that away. 0: do not look.
@@ -56,7 +63,7 @@ class Attachment:
         relative_step: float,
     ) -> None:
         optimizer = base_optimizer(optimizer)
-        self._apply = apply
+        self.apply = apply
         self._model, self._where = weakref.ref(model), where
         # Of every parameter that the optimizer holds: its name, or None if it is not to be pulled.
         self._names: dict[Tensor, str | None] = {}
@@ -80,6 +87,16 @@ class Attachment:
         self._names = {}
         _attachments.discard(self)
 
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """The optimizer, or None if it is gone, or not known yet in a copy."""
+        return None if self._optimizer is None else self._optimizer()
+
+    @property
+    def named(self) -> dict[str, Tensor]:
+        """The parameters that are pulled, by canonical name."""
+        return {name: p for p, name in self._names.items() if name is not None}
+
     def pulls(self, parameter: Tensor) -> bool:
         """Test whether a parameter is pulled by this attachment, whose optimizer is still there.
 
@@ -93,7 +110,7 @@ class Attachment:
         bool
             False once the optimizer is gone.
         """
-        there = self._optimizer is None or self._optimizer() is not None
+        there = self._optimizer is None or self.optimizer is not None
         return there and self._names.get(parameter) is not None
 
     def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
@@ -138,12 +155,14 @@ class Attachment:
             params = [p for p in group["params"] if p.grad is not None and self._names[p]]
             if params:
                 names = [name for p in params if (name := self._names[p])]
-                self._apply(params, names, step_size(group))
+                self.apply(params, names, step_size(group))
 
     def _join(self, joined: list[Tensor]) -> None:
         """Pull parameters that the optimizer got later, if the model has them; else say so."""
         model = self._model()
         named = {} if model is None else named_parameters(model)
+        if named:
+            self.apply.meet(named)
         self._take(
             joined, {n: p for n, p in named.items() if self._where is None or self._where(n, p)}
         )
@@ -192,7 +211,7 @@ class Attachment:
         _keep_hooks_in_copies(optimizer)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_names": self._names, "_apply": self._apply}
+        return {"_names": self._names, "apply": self.apply}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -201,14 +220,24 @@ class Attachment:
         _attachments.add(self)
 
 
-# Those whose optimizers may still be there.
 _attachments: WeakSet[Attachment] = WeakSet()
 
 
+def attachments() -> list[Attachment]:
+    """Return all attachments whose optimizers are still there.
+
+    Returns
+    -------
+    list of Attachment
+        Of all models.
+    """
+    return [one for one in _attachments if one._optimizer is None or one.optimizer is not None]
+
+
 def _attached(parameter: Tensor) -> bool:
-    if any(one.pulls(parameter) for one in list(_attachments)):
+    if any(one.pulls(parameter) for one in attachments()):
         gc.collect()  # an optimizer that nobody holds may be waiting for this
-    return any(one.pulls(parameter) for one in list(_attachments))
+    return any(one.pulls(parameter) for one in attachments())
 
 
 def _held(optimizer: Optimizer) -> dict[Tensor, None]:
@@ -265,6 +294,9 @@ class _ApplyPull:
 
     pull: Pull
 
+    def meet(self, named: Mapping[str, Tensor]) -> None:
+        pass
+
     def __call__(self, params: Sequence[Tensor], names: Sequence[str], lr: float) -> None:
         for name, p in zip(names, params, strict=True):
             assert p.grad is not None
@@ -283,7 +315,8 @@ def attach_pull(
         Any: decay towards a point (`around`), a rival, a mask. Names are those of the model; what
         wrappers insert (``module.``, ``_orig_mod.``) does not matter.
     optimizer : torch.optim.Optimizer
-        Any; its own ``weight_decay`` must be 0. The pull follows the learning rate of each group.
+        As for `Syre.attach`; its own ``weight_decay`` must be 0. The pull follows the learning
+        rate of each group.
     model : nn.Module
         The model whose parameters the optimizer holds; gives their names.
     where : callable, optional
@@ -350,7 +383,7 @@ def _warn_of_rounding(
 ) -> None:
     for group in optimizer.param_groups:
         # A schedule may start at lr 0; initial_lr is what it starts from.
-        step = step_size(group | {"lr": group.get("initial_lr", group["lr"])}) * relative_step
+        step = float(group.get("initial_lr", group["lr"])) * relative_step
         for p in group["params"]:
             if not names[p]:
                 continue

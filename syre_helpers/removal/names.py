@@ -94,6 +94,59 @@ def own_parametrizations(module: nn.Module) -> dict[str, Any]:
     return dict(own.items()) if isinstance(own, nn.ModuleDict) else {}
 
 
+def padding_rows(model: nn.Module) -> dict[str, int]:
+    """Return the rows of embeddings that stand for padding and are promised to stay what they are.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any model.
+
+    Returns
+    -------
+    dict of str to int
+        ``padding_idx`` by the canonical name of the weight.
+    """
+    rows = {
+        id(module.weight): module.padding_idx
+        for module in model.modules()
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.padding_idx is not None
+    }
+    named = named_parameters(model)
+    return {name: rows[id(p)] for name, p in named.items() if id(p) in rows}
+
+
+def saved_names(scales: Mapping[str, float], saved: Mapping[str, float]) -> dict[str, str]:
+    """Return the names that parameters had in a saved run, where they can be told.
+
+    They can if as many were saved, and all lost or got one prefix, or have the same scales in the
+    same order.
+
+    Parameters
+    ----------
+    scales, saved : mapping of str to float
+        Standard deviation of theta_0 by name, of the model and of the saved run.
+
+    Returns
+    -------
+    dict of str to str
+        Saved names by the model's names; empty if they cannot be told.
+    """
+    first = next(iter(scales))
+    for name in saved:
+        if first.endswith(f".{name}"):
+            aliases = {n: n.removeprefix(first.removesuffix(name)) for n in scales}
+        elif name.endswith(f".{first}"):
+            aliases = {n: name.removesuffix(first) + n for n in scales}
+        else:
+            continue
+        if set(aliases.values()) == set(saved):
+            return aliases
+    if list(scales.values()) == list(saved.values()):
+        return dict(zip(scales, saved, strict=True))
+    return {}
+
+
 def select(named: Mapping[str, nn.Parameter], where: Where | None) -> dict[str, nn.Parameter]:
     """Return the parameters that a filter is true for.
 
@@ -116,7 +169,10 @@ def select(named: Mapping[str, nn.Parameter], where: Where | None) -> dict[str, 
     """
     chosen = {name: p for name, p in named.items() if where is None or where(name, p)}
     if not chosen:
-        raise ValueError(f"where selects no parameter; the model has {sorted(named)}")
+        raise ValueError(
+            f"where selects no parameter (by default all that require a gradient); the model has "
+            f"{sorted(named)}"
+        )
     return chosen
 
 

@@ -38,12 +38,10 @@ def base_optimizer(optimizer: object) -> Optimizer:
         If the optimizer's ``step()`` runs no hooks, or no pull is right for it: it evaluates the
         loss many times per step, or chooses its step size out of sight.
     """
-    while True:
+    _refuse(optimizer)
+    while (inner := wrapped_optimizer(optimizer)) is not None:
+        optimizer = inner
         _refuse(optimizer)
-        held = [v for v in getattr(optimizer, "__dict__", {}).values() if isinstance(v, Optimizer)]
-        if len(held) != 1 or not _params(optimizer) <= _params(held[0]):
-            break
-        optimizer = held[0]
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
             f"optimizer is {type(optimizer).__name__}, which is no torch.optim.Optimizer and holds "
@@ -55,6 +53,23 @@ def base_optimizer(optimizer: object) -> Optimizer:
             "Optimizer.__init__), so that nothing would be pulled; pass the optimizer that it wraps"
         )
     return optimizer
+
+
+def wrapped_optimizer(optimizer: object) -> Optimizer | None:
+    """Return the one optimizer that a wrapper holds and that has all its parameters, if any.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer or a wrapper of one
+        Any object.
+
+    Returns
+    -------
+    torch.optim.Optimizer or None
+        None for an optimizer that wraps none.
+    """
+    held = [v for v in getattr(optimizer, "__dict__", {}).values() if isinstance(v, Optimizer)]
+    return held[0] if len(held) == 1 and _params(optimizer) <= _params(held[0]) else None
 
 
 def decay_is_coupled(optimizer: Optimizer, group: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 from .names import canonical_name, own_parametrizations
+from .optimizers import decay_is_coupled, wrapped_optimizer
 from .sharded import global_indices, is_sharded, local
 from .warning import SyreWarning
 
@@ -41,6 +44,7 @@ class AddTheta0(nn.Module):
         self.weight_decay = weight_decay
         # While a tied weight is registered a second time, theta_0 is off already.
         self.registered = False
+        self.loading: list[RemovableHandle] = []
         self.warned = False
 
     def forward(self, theta: Tensor) -> Tensor:
@@ -72,6 +76,16 @@ def parametrize_(
         If one of them cannot be parametrized; nothing is changed then.
     """
     sites = [site for site in _sites(model) if site[0] in theta_0]
+    pruned = [site for site in sites if _is_pruned(*site[1:])]
+    if pruned:
+        sites = [site for site in sites if site not in pruned]
+        warnings.warn(
+            f"parameter {pruned[0][0]!r} is pruned and left alone, since prune.remove would not "
+            "find it under parametrize; call prune.remove first, or use "
+            "syre.attach(optimizer, model)",
+            SyreWarning,
+            stacklevel=3,
+        )
     for name, module, attribute in sites:
         _check_site(name, module, attribute)
     _watch_optimizers()
@@ -82,8 +96,30 @@ def parametrize_(
         chain = own_parametrizations(module)[attribute]
         _mark(chain, ())
         chain.register_forward_pre_hook(_mark)
+        adding[name].loading.append(
+            module.register_load_state_dict_pre_hook(_TakePlainValue(attribute))
+        )
     for one in adding.values():
         one.registered = False
+
+
+@dataclass(frozen=True)
+class _TakePlainValue:
+    """Let a module under parametrize load the state of an ordinary one, which would be ignored."""
+
+    attribute: str
+
+    def __call__(
+        self, module: nn.Module, state: dict[str, Tensor], prefix: str, *others: object
+    ) -> None:
+        plain = state.pop(f"{prefix}{self.attribute}", None)
+        if plain is None:
+            return
+        adding = _first(own_parametrizations(module)[self.attribute])
+        inside = f"{prefix}parametrizations.{self.attribute}."
+        state[f"{inside}original"] = plain.to(adding.theta_0) - adding.theta_0
+        for name, buffer in adding.named_buffers(prefix=f"{inside}0"):
+            state.setdefault(name, buffer)
 
 
 # Where parametrized parameters live. Sharding puts new parameters there, which bear no mark.
@@ -156,7 +192,9 @@ def remove_parametrizations(model: nn.Module) -> None:
     values = {id(chain.original): getattr(module, a).detach() for module, a, chain in found}
     for module in dict.fromkeys(module for module, *_ in found):
         _give_own_class(module)
-    for module, attribute, _ in found:
+    for module, attribute, chain in found:
+        for handle in chain[0].loading:
+            handle.remove()
         parametrize.remove_parametrizations(module, attribute, leave_parametrized=False)
     with torch.no_grad():
         for key, parameter in originals.items():
@@ -181,6 +219,11 @@ def _sites(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
         for attribute, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
             name = canonical_name(f"{path}.{attribute}" if path else attribute)
             yield first.setdefault(id(parameter), name), module, attribute
+
+
+def _is_pruned(module: nn.Module, attribute: str) -> bool:
+    stem = attribute.removesuffix("_orig")
+    return stem != attribute and f"{stem}_mask" in module._buffers
 
 
 def _check_site(name: str, module: nn.Module, attribute: str) -> None:
@@ -215,6 +258,8 @@ def _watch_optimizers() -> None:
 @torch.no_grad()
 def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     """Add the part of the pull that the optimizer's own decay lacks, or refuse."""
+    if wrapped_optimizer(optimizer) is not None:
+        return  # the one that it wraps comes here, too
     for group in optimizer.param_groups:
         decay = group.get("weight_decay", 0)
         for p in group["params"]:
@@ -232,11 +277,12 @@ def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
                 )
             if adding.xi is None or p.grad is None:
                 continue
-            if group.get("decoupled_weight_decay") or isinstance(optimizer, torch.optim.AdamW):
+            if not decay_is_coupled(optimizer, group):
                 raise ValueError(
-                    "sigma_D > 0 under parametrize needs an optimizer whose weight decay is "
-                    f"coupled (SGD, Adam); {type(optimizer).__name__} decays by itself. Use "
-                    "syre.attach(optimizer, model) with weight_decay=0 in the optimizer."
+                    "sigma_D > 0 under parametrize needs an optimizer whose weight decay is known "
+                    "to be coupled (PyTorch's SGD, Adam, RMSprop and so on); that of "
+                    f"{type(optimizer).__name__} is not. Use syre.attach(optimizer, model) with "
+                    "weight_decay=0 in the optimizer."
                 )
             xi = adding.xi.reshape(-1)[global_indices(p)] if is_sharded(p) else adding.xi
             local(p.grad).add_(xi * local(p), alpha=decay)

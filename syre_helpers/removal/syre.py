@@ -17,8 +17,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .._checks import nonnegative, whole
-from .attach import Attachment
-from .names import Where, canonical_name, named_parameters, select
+from .attach import Attachment, attachments
+from .names import (
+    Where,
+    canonical_name,
+    named_parameters,
+    padding_rows,
+    saved_names,
+    select,
+)
 from .on_the_fly import pull_on_the_fly_
 from .parametrize import parametrization_of, parametrize_, remove_parametrizations
 from .pull import Pull, pull_together_
@@ -27,6 +34,7 @@ from .theta_0 import Specification, fan_ins
 from .warning import SyreWarning
 
 DEFAULT_SIGMA_RATIO = 0.01
+Make = Callable[[Specification, Tensor, int | None], Tensor]
 
 
 class Syre:
@@ -116,9 +124,12 @@ class Syre:
                 SyreWarning,
                 stacklevel=2,
             )
-        self._attached = False
+        # Of all names met so far, in models or in a state; those of the state, by today's names.
         self._scales: dict[str, float] = {}
-        # theta_0 and D - 1 as attach and penalty use them at every step, by name and format.
+        self._saved: tuple[str, ...] = ()
+        self._loads = 0
+        self._aliases: dict[str, str] = {}
+        # theta_0 and D - 1 as attach and penalty use them at every step.
         self._stored: dict[object, Tensor] = {}
 
     def __repr__(self) -> str:
@@ -148,16 +159,15 @@ class Syre:
         -------
         Tensor
             Like `tensor`, and sharded where that is. Its standard deviation is `sigma_0`, or
-            ``sigma_ratio / sqrt(fan_in)`` with the fan-in known from a model that was seen before,
-            else from the tensor's own shape.
+            ``sigma_ratio / sqrt(fan_in)``; a vector has the fan-in of the weight beside it in the
+            model with this name that was met last, or in the loaded state, else its own length.
 
         Raises
         ------
         TypeError
             If the tensor is not of a real floating type.
         """
-        specification = self._specification(name, tensor)
-        return distribute_like(specification.theta_0(global_indices(tensor), tensor.dtype), tensor)
+        return _theta_0(self._specification(name, tensor), tensor)
 
     def metric(self, name: str, tensor: Tensor) -> Tensor:
         r"""Return the diagonal of :math:`D` for one parameter.
@@ -176,7 +186,7 @@ class Syre:
             differ by less than one part in 10 million coincide; the pull itself uses the finer ``D
             - 1``.
         """
-        return 1 + self._D_minus_1(name, tensor)
+        return 1 + _D_minus_1(self._specification(name, tensor), tensor)
 
     def pull(self, params: Mapping[str, Tensor]) -> Pull:
         """Return the affine pull on named parameters.
@@ -191,14 +201,7 @@ class Syre:
         Pull
             With the names of `params`.
         """
-        self._learn_scales(params)
-        return Pull(
-            self.weight_decay,
-            centre={name: self._once(Syre.bias, name, p) for name, p in params.items()},
-            xi={name: self._once(Syre._D_minus_1, name, p) for name, p in params.items()}
-            if self.sigma_D
-            else {},
-        )
+        return _OfModel(self, params).pull(params)
 
     def attach(
         self,
@@ -213,8 +216,10 @@ class Syre:
         Parameters
         ----------
         optimizer : torch.optim.Optimizer
-            Any; its own ``weight_decay`` must be 0. The pull follows the learning rate of each
-            group.
+            Any whose ``step()`` updates the parameters once per evaluation, or a wrapper of such a
+            one (accelerate, Lightning, Lookahead, SAM): the inner one is pulled. Its own
+            ``weight_decay`` must be 0. The pull follows the learning rate of each group, times the
+            factor ``d`` that Prodigy and D-Adaptation learn.
         model : nn.Module
             The model whose parameters the optimizer holds; gives their names.
         where : callable, optional
@@ -233,15 +238,22 @@ class Syre:
         Raises
         ------
         ValueError
-            If a group has its own weight decay, if no parameter of the model is in the optimizer,
-            if a parameter is pulled already, if the model is parametrized by `parametrize`, or if
-            the optimizer evaluates the loss several times a step (LBFGS).
+            If a group has its own weight decay (also later, at ``optimizer.step()``, where a
+            loaded state or a schedule brings one), if no parameter of the model is in the
+            optimizer, if a parameter is pulled already, if the model is parametrized by
+            `parametrize`, or if no pull is right for the optimizer: it evaluates the loss several
+            times per step (LBFGS), computes its parameters from other points (schedule-free), or
+            chooses its step size out of sight.
+        TypeError
+            If there is no optimizer.
 
         Warns
         -----
         SyreWarning
-            If the parameters' precision cannot hold the pull. At the first step, with
-            ``store=False``, if no compiler works.
+            If the parameters' precision cannot hold the pull; if another model of the same
+            architecture is attached, which gets the same :math:`\theta_0`. At the first step, with
+            ``store=False``, if no compiler works. Later, if parameters join the optimizer that are
+            not in the model, or if the parameters change and no step of the optimizer was seen.
 
         Notes
         -----
@@ -255,18 +267,16 @@ class Syre:
         pieces of 65,536 elements do it, several times slower. A parameter that lies in memory in
         another order (``channels_last``) is copied for the pull. Four parameters are pulled by one
         call, which takes about a tenth of a millisecond on a CPU, so that small networks pay most.
+
+        Names decide :math:`\theta_0`, so that two models of one architecture attached one by one
+        get the same (twin critics, say): attach ``nn.ModuleDict({"a": a, "b": b})`` instead. The
+        padding row of an ``nn.Embedding`` has :math:`\theta_0 = 0` and stays at 0.
         """
-        named = named_parameters(model)
-        self._learn_scales(named)
-        handle = Attachment(
-            optimizer,
-            model,
-            where,
-            self._pull_stored if store else self._pull_on_the_fly,
-            # The step towards theta_0; where sigma_0 is given, the size of parameters is not known.
-            self.weight_decay * (self.sigma_ratio or 0.0),
-        )
-        self._attached = True
+        own = _OfModel(self, named_parameters(model), padding_rows(model), store)
+        # The step towards theta_0; where sigma_0 is given, the size of parameters is not known.
+        relative_step = self.weight_decay * (self.sigma_ratio or 0.0)
+        handle = Attachment(optimizer, model, where, own, relative_step)
+        self._warn_of_twins(handle)
         return handle
 
     def parametrize(self, model: nn.Module, *, where: Where | None = None) -> nn.Module:
@@ -282,7 +292,8 @@ class Syre:
         model : nn.Module
             Changed in place. An optimizer made before or after works.
         where : callable, optional
-            ``where(name, parameter)`` is true for the parameters to shift. Default: all.
+            ``where(name, parameter)`` is true for the parameters to shift. Default: all that
+            require a gradient.
 
         Returns
         -------
@@ -293,12 +304,14 @@ class Syre:
         ------
         ValueError
             If a parameter is parametrized or sharded already, or is held by a recurrent layer. With
-            ``sigma_D > 0``, later at ``optimizer.step()``, if that optimizer's decay is decoupled.
+            ``sigma_D > 0``, later at ``optimizer.step()``, if the decay of that optimizer is not
+            known to be coupled.
 
         Warns
         -----
         SyreWarning
-            At the first ``optimizer.step()``, if the optimizer decays by another number.
+            If a parameter is pruned, which is left alone. At the first ``optimizer.step()``, if the
+            optimizer decays by another number.
 
         Notes
         -----
@@ -306,12 +319,10 @@ class Syre:
         which is right for optimizers with coupled decay (SGD, Adam).
         """
         named = named_parameters(model)
-        self._learn_scales(named)
-        chosen = select(named, where)
-        theta_0 = {name: self.bias(name, p) for name, p in chosen.items()}
-        advanced = chosen if self.sigma_D else {}
-        xi = {name: self._D_minus_1(name, p) for name, p in advanced.items()}
-        parametrize_(model, theta_0, xi, self.weight_decay)
+        chosen = select(named, where or _trains)
+        pull = _OfModel(self, named, padding_rows(model)).pull(chosen)
+        parametrize_(model, pull.centre, pull.xi, self.weight_decay)
+        self._stored.clear()  # the model holds it now
         return model
 
     def remove(self, model: nn.Module) -> nn.Module:
@@ -346,7 +357,8 @@ class Syre:
         model : nn.Module
             A model that is not under `parametrize`.
         where : callable, optional
-            ``where(name, parameter)`` is true for the parameters to count. Default: all.
+            ``where(name, parameter)`` is true for the parameters to count. Default: all that
+            require a gradient.
 
         Returns
         -------
@@ -370,9 +382,8 @@ class Syre:
                 f"parameter {sharded[0]!r} is sharded, so that no process can add up the penalty; "
                 "use syre.attach(optimizer, model)"
             )
-        self._learn_scales(named)
-        chosen = select(named, where)
-        return self.pull(chosen).penalty(chosen)
+        chosen = select(named, where or _trains)
+        return _OfModel(self, named, padding_rows(model)).pull(chosen).penalty(chosen)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the settings and the scales seen so far: plain numbers and strings.
@@ -426,7 +437,7 @@ class Syre:
         for key in settings:
             setattr(self, key, getattr(new, key))
         other = [key for key, value in before.items() if getattr(self, key) != value]
-        if self._attached and other:
+        if other and any(_syre_of(one) is self for one in attachments()):
             warnings.warn(
                 f"the state has {', '.join(f'{key}={settings[key]!r}' for key in other)}, this "
                 f"remedy was attached with {', '.join(f'{key}={before[key]!r}' for key in other)}; "
@@ -434,63 +445,161 @@ class Syre:
                 SyreWarning,
                 stacklevel=2,
             )
-        self._scales = scales
+        self._scales, self._saved, self._aliases = scales, tuple(scales), {}
+        self._loads += 1
         self._stored.clear()
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_stored": {}}
 
-    def _learn_scales(self, named: Mapping[str, Tensor]) -> None:
-        """Record the scale of each parameter not seen before, from the fan-ins of the model."""
+    def _meet(self, shapes: Mapping[str, torch.Size]) -> dict[str, float]:
+        """Return the scale of each parameter of a model; note them, and names that a state has."""
+        scales = {name: self._scale(fan_in) for name, fan_in in fan_ins(shapes).items()}
+        missing = sorted(set(scales) - set(self._saved) - set(self._aliases))
+        if self._saved and missing:
+            aliases = saved_names(scales, {name: self._scales[name] for name in self._saved})
+            self._aliases |= aliases
+            example = next(iter(aliases.items()), None)
+            warnings.warn(
+                f"the state knows no parameter {missing[0]!r}; "
+                + (
+                    f"theta_0 of {example[0]!r} is that of {example[1]!r} there, and so on"
+                    if example
+                    else f"theta_0 of {len(missing)} parameters is not that of the saved run"
+                ),
+                SyreWarning,
+                stacklevel=4,
+            )
+        self._scales |= {self._aliases.get(name, name): s for name, s in scales.items()}
+        return scales
+
+    def _scale(self, fan_in: int) -> float:
         if self.sigma_ratio is None:
-            return
-        shapes = {canonical_name(name): p.shape for name, p in named.items()}
-        for name, fan_in in fan_ins(shapes).items():
-            self._scales.setdefault(name, self.sigma_ratio / max(fan_in, 1) ** 0.5)
-
-    def _scale(self, canonical: str, shape: torch.Size) -> float:
-        if self.sigma_0 is not None:
+            assert self.sigma_0 is not None  # one of the two is set
             return self.sigma_0
-        if canonical in self._scales:
-            return self._scales[canonical]
-        assert self.sigma_ratio is not None  # one of the two is set
-        return self.sigma_ratio / max(fan_ins({canonical: shape})[canonical], 1) ** 0.5
+        return self.sigma_ratio / max(fan_in, 1) ** 0.5
 
-    def _specification(self, name: str, tensor: Tensor) -> Specification:
+    def _specification(
+        self, name: str, tensor: Tensor, scale: float | None = None
+    ) -> Specification:
+        """Return the specification of one parameter, of an unknown model if no scale is given."""
         if not tensor.is_floating_point():
             raise TypeError(
                 f"parameter {name!r} has dtype {tensor.dtype}; syre needs a real floating type"
             )
-        canonical = canonical_name(name)
-        scale = self._scale(canonical, tensor.shape)
-        return Specification(self.seed, canonical, scale, self.sigma_D)
+        name = canonical_name(name)
+        known = self._aliases.get(name, name)
+        if scale is None:
+            own = self._scale(fan_ins({name: tensor.shape})[name])
+            scale = own if tensor.ndim > 1 else self._scales.get(known, own)
+        return Specification(self.seed, known, scale, self.sigma_D)
 
-    def _D_minus_1(self, name: str, tensor: Tensor) -> Tensor:
-        values = self._specification(name, tensor).D_minus_1(global_indices(tensor), tensor.dtype)
-        return distribute_like(values, tensor)
+    def _warn_of_twins(self, handle: Attachment) -> None:
+        """Warn where parameters of another model have the same theta_0, since names decide it."""
+        for other in attachments():
+            same = _syre_of(other) is self or other.optimizer is handle.optimizer
+            seed = getattr(_syre_of(other), "seed", None)
+            shapes, others = (
+                {name: p.shape for name, p in one.named.items()} for one in (handle, other)
+            )
+            if other is handle or not same or seed != self.seed or shapes != others:
+                continue
+            warnings.warn(
+                "two models of one architecture are attached one by one and get the same theta_0, "
+                f"by the names {min(shapes)!r} and so on: swaps of the two are not removed. Attach "
+                "nn.ModuleDict({...}) of both, which gives them names of their own, or use another "
+                "seed.",
+                SyreWarning,
+                stacklevel=3,
+            )
 
-    def _once(
-        self, make: Callable[[Syre, str, Tensor], Tensor], name: str, tensor: Tensor
-    ) -> Tensor:
-        spread = getattr(tensor, "placements", None), getattr(tensor, "device_mesh", None)
-        key = make, name, tensor.shape, tensor.dtype, tensor.device, spread
-        if key not in self._stored:
-            with torch.no_grad():
-                self._stored[key] = make(self, name, tensor)
-        return self._stored[key]
 
-    def _pull_stored(self, params: Sequence[Tensor], names: Sequence[str], lr: float) -> None:
-        if lr * self.weight_decay == 0:
-            return  # theta_0 need not be there
-        pairs = list(zip(names, params, strict=True))
-        theta_0 = [local(self._once(Syre.bias, name, p)) for name, p in pairs]
-        advanced = pairs if self.sigma_D else []
-        xi = [local(self._once(Syre._D_minus_1, name, p)) for name, p in advanced]
-        pull_together_([local(p) for p in params], theta_0, xi, lr * self.weight_decay)
+class _OfModel:
+    """theta_0 and D of the parameters of one model, and the pull of them for `Attachment`."""
 
-    def _pull_on_the_fly(self, params: Sequence[Tensor], names: Sequence[str], lr: float) -> None:
-        if lr * self.weight_decay == 0:
+    def __init__(
+        self,
+        syre: Syre,
+        named: Mapping[str, Tensor],
+        padding: Mapping[str, int] | None = None,
+        store: bool = True,
+    ) -> None:
+        self.syre, self._padding, self._store = syre, padding or {}, store
+        self.meet(named)
+
+    def meet(self, named: Mapping[str, Tensor]) -> None:
+        """Take over the names and shapes of all parameters of the model."""
+        self._shapes = {canonical_name(name): p.shape for name, p in named.items()}
+        self._follow()
+
+    def _follow(self) -> None:
+        """Follow the remedy's settings, which a loaded state may have changed."""
+        self._scales, self._loads = self.syre._meet(self._shapes), self.syre._loads
+        self._specifications: dict[str, Specification] = {}
+
+    def pull(self, params: Mapping[str, Tensor]) -> Pull:
+        """Return the pull on some parameters of the model."""
+        advanced = params if self.syre.sigma_D else {}
+        return Pull(
+            self.syre.weight_decay,
+            centre={name: self._stored(_theta_0, name, p) for name, p in params.items()},
+            xi={name: self._stored(_D_minus_1, name, p) for name, p in advanced.items()},
+        )
+
+    def __call__(self, params: Sequence[Tensor], names: Sequence[str], lr: float) -> None:
+        """Pull parameters in place."""
+        rate = lr * self.syre.weight_decay
+        if rate == 0:
             return
-        pairs = zip(names, params, strict=True)
-        specifications = [self._specification(name, p) for name, p in pairs]
-        pull_on_the_fly_(params, specifications, lr * self.weight_decay)
+        if self._loads != self.syre._loads:
+            self._follow()
+        pairs = list(zip(names, params, strict=True))
+        if not self._store:
+            # Few parameters have a padding row; they are pulled as if they were stored.
+            plain = [(name, p) for name, p in pairs if name not in self._padding]
+            specifications = [self._specification(name, p) for name, p in plain]
+            pull_on_the_fly_([p for _, p in plain], specifications, rate)
+            pairs = [(name, p) for name, p in pairs if name in self._padding]
+        theta_0 = [local(self._stored(_theta_0, name, p)) for name, p in pairs]
+        advanced = pairs if self.syre.sigma_D else []
+        xi = [local(self._stored(_D_minus_1, name, p)) for name, p in advanced]
+        if pairs:
+            pull_together_([local(p) for _, p in pairs], theta_0, xi, rate)
+
+    def _specification(self, name: str, p: Tensor) -> Specification:
+        known = self._specifications
+        if name not in known:
+            known[name] = self.syre._specification(name, p, self._scales[canonical_name(name)])
+        return known[name]
+
+    @torch.no_grad()
+    def _stored(self, make: Make, name: str, p: Tensor) -> Tensor:
+        specification, row = self._specification(name, p), self._padding.get(name)
+        spread = getattr(p, "placements", None), getattr(p, "device_mesh", None)
+        key = make, specification, row, p.shape, p.dtype, p.device, spread
+        kept = self.syre._stored if self._store else {}
+        if key not in kept:
+            kept[key] = make(specification, p, row)
+        return kept[key]
+
+
+def _theta_0(specification: Specification, tensor: Tensor, padding: int | None = None) -> Tensor:
+    """Return theta_0, spread as the tensor is, and 0 in a padding row, which is to stay at 0."""
+    index = global_indices(tensor)
+    values = specification.theta_0(index, tensor.dtype)
+    if padding is not None:
+        values = values.masked_fill(index // tensor.shape[1] == padding, 0)
+    return distribute_like(values, tensor)
+
+
+def _D_minus_1(specification: Specification, tensor: Tensor, padding: int | None = None) -> Tensor:
+    values = specification.D_minus_1(global_indices(tensor), tensor.dtype)
+    return distribute_like(values, tensor)
+
+
+def _trains(name: str, parameter: Tensor) -> bool:
+    return parameter.requires_grad
+
+
+def _syre_of(attachment: Attachment) -> object:
+    return getattr(attachment.apply, "syre", None)

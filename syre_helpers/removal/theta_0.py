@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ _WORDS = 6
 _MEAN = 12 * 65535 // 2
 # Elements hashed at once: the temporaries stay in the cache.
 CHUNK = 1 << 16
+# What weight_norm calls the lengths of a weight's rows, as a parametrization and in its old form.
+_MAGNITUDES = re.compile(r"\.weight(0|_g)$")
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ def fan_ins(shapes: Mapping[str, torch.Size]) -> dict[str, int]:
     """Return the fan-in that sets the scale of each parameter's ``theta_0``.
 
     A tensor of two or more axes has the product of all but the first; a bias has that of the
-    weight beside it; any other vector has its length; a scalar has 1.
+    weight beside it (of its directions, under weight_norm); any other vector has its length; a
+    scalar has 1.
 
     Parameters
     ----------
@@ -100,7 +104,7 @@ def fan_ins(shapes: Mapping[str, torch.Size]) -> dict[str, int]:
     own = {n: math.prod(shape[1:] if len(shape) > 1 else shape) for n, shape in shapes.items()}
     owners: dict[str, int] = {}
     for name, shape in shapes.items():
-        if len(shape) > 1 and "." in name:
+        if len(shape) > 1 and "." in name and not _MAGNITUDES.search(name):
             owners.setdefault(name.rpartition(".")[0], own[name])
     return {
         name: own[name] if len(shape) > 1 else owners.get(name.rpartition(".")[0], own[name])

@@ -36,6 +36,8 @@ class Checkpoint:
     ------
     OSError
         If the file cannot be written.
+    TypeError
+        If `every` is no whole number.
     ValueError
         If `every` is less than 1.
     """

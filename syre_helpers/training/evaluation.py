@@ -39,16 +39,8 @@ class Models(Protocol):
     """What can be measured: one model in `fit`, an ensemble in `train_many`."""
 
     model: nn.Module
-
-    @property
-    def runs(self) -> Sequence[Run]:
-        """One per model."""
-        ...
-
-    @property
-    def params(self) -> Params:
-        """The parameters in training."""
-        ...
+    runs: Sequence[Run]
+    params: dict[str, Tensor]
 
     def map(
         self, function: Callable[[Params], Tensor], which: Sequence[int], at_once: int
@@ -79,6 +71,11 @@ class Evaluation:
     def __init__(
         self, options: Options, batches: Batches, models: Models, rows: Rows | None = None
     ) -> None:
+        if batches.test is not None and "test_loss" in options.measures:
+            raise ValueError(
+                "measures: 'test_loss' is a column of the table already, since data has a test "
+                "set; choose another name"
+            )
         self._options = options
         self._batches = batches
         self._models = models
@@ -137,8 +134,8 @@ class Evaluation:
             names = "; ".join(f"{run.arm.label}, seed {run.seed}" for run in runs[:5])
             more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
             warnings.warn(
-                f"training diverged before step {step}: {names}{more}. Their loss is not finite, "
-                "and their measures are NaN; lower the learning rate or the weight decay",
+                f"training diverged by step {step}: {names}{more}. Their loss or parameters are "
+                "not finite, so their measures are NaN; lower the learning rate or the decay",
                 RuntimeWarning,
                 stacklevel=4,
             )

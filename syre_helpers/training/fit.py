@@ -122,6 +122,10 @@ def fit(
         (arm or arms.vanilla(),), steps, loss, optimizer, schedule, coupled, measures or {},
         log_every, callbacks,
     )  # fmt: skip
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be an nn.Module, got {type(model).__name__}")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("model has no parameters that can be trained")
     seed = whole_number("seed", seed)
     one = _OneModel(processes.place(model), options, seed, processes)
     batches = Batches(data, next(iter(one.params.values())), batch_size)
@@ -180,9 +184,9 @@ class _OneModel:
 
     def __init__(self, model: nn.Module, options: Options, seed: int, processes: Processes) -> None:
         self.model = model
-        self.params = dict(model.named_parameters())
+        self.params: dict[str, Tensor] = dict(model.named_parameters())
         initial = {n: p.detach().clone() for n, p in self.params.items()}
-        self.runs = [Run(options.arms[0], seed, initial)]
+        self.runs: Sequence[Run] = [Run(options.arms[0], seed, initial)]
         self.optimizer = options.make_optimizer(list(self.params.values()))
         self._options = options
         self._processes = processes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -158,7 +158,7 @@ def train_many(
         _distinct("arms", arms), steps, loss, optimizer, schedule, coupled, measures or {},
         log_every, callbacks,
     )  # fmt: skip
-    seeds = _distinct("seeds", [whole_number("seeds", seed) for seed in seeds])
+    seeds = tuple(whole_number("seeds", seed) for seed in _distinct("seeds", seeds))
     where = torch.device(device)
     model, runs = build(make_model, options.arms, seeds, where)
     params = [p for p in model.parameters() if p.requires_grad]
@@ -202,7 +202,9 @@ def _table_only(train: Callable[P, tuple[pd.DataFrame, Trained]]) -> Callable[P,
 fit_many = _table_only(train_many)
 
 
-def _distinct(argument: str, values: Sequence[T]) -> tuple[T, ...]:
+def _distinct(argument: str, values: Iterable[T]) -> tuple[T, ...]:
+    if not isinstance(values, Iterable):
+        raise TypeError(f"{argument}={values!r} must be several, in a list")
     values = tuple(values)
     if not values or len(set(values)) < len(values):
         raise ValueError(f"{argument} must be at least one, all different, got {list(values)}")

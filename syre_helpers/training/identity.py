@@ -89,76 +89,86 @@ def describe(value: Any) -> str:
     str
         At most about 100 characters; what is longer ends in a checksum.
     """
-    words = _words(value, ())
-    if len(words) <= 100:
+    return _shortened(_Words().of(value), 100)
+
+
+class _Words:
+    """Words for values that may lie inside one another, and each for itself only once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, str]] = {}
+        self._depth = 0
+
+    def of(self, value: Any) -> str:
+        if (
+            hasattr(value, "item")
+            and getattr(value, "ndim", 1) == 0
+            and not isinstance(value, Tensor)
+        ):
+            value = value.item()  # a number of NumPy
+        if isinstance(value, _PLAIN):
+            return repr(value)
+        if id(value) in self._known:
+            return self._known[id(value)][1]
+        if isinstance(value, types.ModuleType) or self._depth > _DEEPEST:
+            return getattr(value, "__name__", type(value).__name__)
+        self._known[id(value)] = value, "itself"
+        self._depth += 1
+        words = _shortened(self._new(value), 1000)
+        self._depth -= 1
+        self._known[id(value)] = value, words  # kept alive, so that its number stays its own
         return words
-    return f"{words[:60]}... ({_checksum(words.encode())})"
 
+    def _new(self, value: Any) -> str:
+        if isinstance(value, Tensor) or hasattr(value, "tobytes"):
+            return f"{_name(value.dtype)} {tuple(value.shape)} {_checksum(_bytes(value))}"
+        if isinstance(value, type | torch.dtype | torch.device | types.BuiltinFunctionType):
+            return _name(value)
+        if isinstance(value, types.FunctionType):
+            return self._function(value)
+        if isinstance(value, types.MethodType):
+            return f"{self.of(value.__func__)} of {self.of(value.__self__)}"
+        if isinstance(value, functools.partial):
+            return f"{self.of(value.func)} with {self.of([value.args, value.keywords])}"
+        if isinstance(value, Mapping):
+            return self._fields(value)
+        if isinstance(value, list | tuple):
+            return f"[{', '.join(map(self.of, value))}]"
+        if isinstance(value, set | frozenset):
+            return f"set {sorted(map(self.of, value))}"
+        if isinstance(value, types.CodeType):
+            return self.of([value.co_code.hex(), value.co_names, value.co_consts])
+        return self._object(value)
 
-def _words(value: Any, inside: tuple[int, ...]) -> str:
-    """Describe a value that lies inside others, of which the identities are given."""
-    if isinstance(value, _PLAIN):
-        return repr(value)
-    if id(value) in inside:
-        return "itself"
-    inside = (*inside, id(value))
-    if isinstance(value, Tensor):
-        return f"{_name(value.dtype)} {tuple(value.shape)} {_checksum(_bytes(value))}"
-    if isinstance(value, type | torch.dtype | torch.device | types.BuiltinFunctionType):
-        return _name(value)
-    if isinstance(value, types.ModuleType) or len(inside) > _DEEPEST:
-        return getattr(value, "__name__", type(value).__name__)
-    if isinstance(value, types.FunctionType):
-        return _function(value, inside)
-    if isinstance(value, types.MethodType):
-        return f"{_words(value.__func__, inside)} of {_words(value.__self__, inside)}"
-    if isinstance(value, functools.partial):
-        return f"{_words(value.func, inside)} with {_words((value.args, value.keywords), inside)}"
-    if isinstance(value, Mapping):
-        each = (f"{key}: {_words(own, inside)}" for key, own in value.items())
-        return "{" + ", ".join(each) + "}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_words(own, inside) for own in value)}]"
-    if isinstance(value, set | frozenset):
-        return f"{{{', '.join(sorted(_words(own, inside) for own in value))}}}"
-    if isinstance(value, types.CodeType):
-        parts = (value.co_code.hex(), value.co_names, value.co_consts)
-        return _words(parts, inside)
-    return _object(value, inside)
+    def _fields(self, fields: Mapping[Any, Any]) -> str:
+        return ", ".join(f"{name}={self.of(own)}" for name, own in fields.items())
 
+    def _object(self, value: Any) -> str:
+        own: Mapping[str, Any] = getattr(value, "__dict__", {})
+        code = vars(type(value)).get("__call__")
+        if isinstance(value, nn.Module):
+            own, code = {**value.state_dict(), "modules": str(value)}, type(value).forward
+        elif dataclasses.is_dataclass(value):
+            own = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        called = "" if code is None else f" {self.of(code)}"
+        return f"{type(value).__name__}({self._fields(own)}){called}"
 
-def _object(value: Any, inside: tuple[int, ...]) -> str:
-    if isinstance(value, nn.Module):
-        own: Mapping[str, Any] = {**value.state_dict(), "modules": str(value)}
-        code = getattr(type(value), "forward", None)
-        return f"{type(value).__name__}({_words([own, code], inside)})"
-    if dataclasses.is_dataclass(value):
-        own = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    else:
-        own = getattr(value, "__dict__", {})
-    if not own and hasattr(value, "tolist"):  # a number or an array of NumPy
-        return _words(value.tolist(), inside)
-    each = (f"{name}={_words(part, inside)}" for name, part in own.items())
-    call = vars(type(value)).get("__call__")
-    code = "" if call is None else f" {_words(call, inside)}"
-    return f"{type(value).__name__}({', '.join(each)}){code}"
-
-
-def _function(function: types.FunctionType, inside: tuple[int, ...]) -> str:
-    """Name a function, with a checksum of its code and of all that it refers to."""
-    name = f"{function.__module__}.{function.__qualname__}"
-    if name.startswith("torch."):
-        return name
-    closed = [_content(cell) for cell in function.__closure__ or ()]
-    used = [function.__globals__.get(word) for word in _names_in(function.__code__)]
-    near = [
-        own
-        for own in used
-        if isinstance(own, (*_PLAIN, Tensor))
-        or (isinstance(own, types.FunctionType) and own.__module__ == function.__module__)
-    ]
-    parts = [function.__code__, function.__defaults__, function.__kwdefaults__, closed, near]
-    return f"{name} {_checksum(_words(parts, inside).encode())}"
+    def _function(self, function: types.FunctionType) -> str:
+        """Name a function, with a checksum of its code and of all that it refers to."""
+        name = f"{function.__module__}.{function.__qualname__}"
+        if name.startswith("torch."):
+            return name
+        used = [function.__globals__.get(word) for word in _names_in(function.__code__)]
+        near = [
+            own
+            for own in used
+            if isinstance(own, (*_PLAIN, Tensor))
+            or (isinstance(own, types.FunctionType) and own.__module__ == function.__module__)
+        ]
+        closed = [_content(cell) for cell in function.__closure__ or ()]
+        defaults = [function.__defaults__, function.__kwdefaults__]
+        parts = self.of([function.__code__, *defaults, closed, near])
+        return f"{name} {_checksum(parts.encode())}"
 
 
 def _names_in(code: types.CodeType) -> list[str]:
@@ -173,13 +183,22 @@ def _content(cell: types.CellType) -> Any:
         return None
 
 
-def _bytes(tensor: Tensor) -> Any:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy()
+def _bytes(array: Any) -> Any:
+    """Return the bytes of a tensor, or of an array of NumPy."""
+    if not isinstance(array, Tensor):
+        return array.tobytes()
+    return array.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
 def _checksum(content: Any) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _shortened(words: str, longest: int) -> str:
+    """Return words that are not much longer than that, and tell all longer ones apart."""
+    if len(words) <= longest:
+        return words
+    return f"{words[: longest - 40]}... ({_checksum(words.encode())})"
 
 
 def _name(value: Any) -> str:

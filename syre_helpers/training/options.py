@@ -29,7 +29,7 @@ ELEMENTWISE = (
     torch.optim.Adamax, torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.Adadelta,
     torch.optim.Rprop,
 )  # fmt: skip
-_OTHER_COLUMNS = ("seed", "step", "train_loss", "test_loss")
+_OTHER_COLUMNS = ("seed", "step", "train_loss")
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,10 @@ class Options:
                 raise TypeError(
                     f"arm {arm!r} is no arm; use one of syre_helpers.arms, as vanilla()"
                 )
+        if not isinstance(self.measures, Mapping):
+            raise TypeError(f"measures={self.measures!r} must map names to functions")
+        if not isinstance(self.callbacks, Sequence):
+            raise TypeError(f"callbacks={self.callbacks!r} must be a list of functions")
         functions: dict[str, Any] = {
             "loss": self.loss,
             "optimizer": self.optimizer,
@@ -269,7 +273,16 @@ def last_due(every: int, step: int) -> int:
 def columns_of(arms: Sequence[Arm]) -> list[dict[str, Any]]:
     """Return the columns that describe each arm in a table: its label and its settings.
 
-    A setting that an arm lacks is NaN; `variant` is left out where it is empty for all arms.
+    Parameters
+    ----------
+    arms : sequence of Arm
+        What a table compares.
+
+    Returns
+    -------
+    list of dict
+        One per arm, with the same keys. A setting that an arm lacks is NaN; `variant` is left out
+        where it is empty for all arms.
     """
     settings = [arm.settings() for arm in arms]
     names = dict.fromkeys(name for own in settings for name in own)

@@ -169,11 +169,7 @@ class Processes:
                 )
 
     def _joined(self, own: Tensor, sizes: list[int]) -> Tensor:
-        """Return the outputs of all processes, of which only one's own has a gradient.
-
-        That one is multiplied by the number of processes. Their average is then the gradient of the
-        whole, and also where a loss has terms beside, such as a penalty, that all of them compute.
-        """
+        """Return the outputs of all processes, of which only one's own has a gradient."""
         if own.ndim == 0 or len(own) != sizes[self._rank]:
             raise ValueError(
                 f"the model made an output of shape {tuple(own.shape)} from "
@@ -185,6 +181,8 @@ class Processes:
         assert self._accelerator is not None
         received = self._accelerator.gather(sent).split(max(sizes))
         parts = [part[:size] for part, size in zip(received, sizes, strict=True)]
+        # The average over processes is then the gradient of the whole, also where a loss has terms
+        # beside, such as a penalty, that all of them compute.
         if own.requires_grad:
             own.register_hook(lambda gradient: gradient * self.count)
         parts[self._rank] = own

@@ -46,7 +46,7 @@ def test_trainings_are_counted_without_a_step(paper_presets):
         (
             "compatibility",
             "paper",
-            {"width": 1, "n_train": 8, "batch": 4, "epochs": 3, "sigmas": (), "seeds": 1},
+            {"width": 1, "n_train": 8, "batch_size": 4, "epochs": 3, "sigmas": (), "seeds": 1},
         ),
         (
             "mode_connectivity",

@@ -4,8 +4,8 @@ import lzma
 from pathlib import Path
 
 import pytest
-from small_sets import cifar_set, idx_set, jpeg_members, jpeg_set, packed
 
+from small_sets import cifar_set, idx_set, jpeg_members, jpeg_set, packed
 from syre_helpers import data
 from syre_helpers.data import files
 from syre_helpers.data.sets import SETS

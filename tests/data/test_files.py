@@ -7,8 +7,8 @@ import itertools
 
 import pytest
 import torch
-from small_sets import MIRRORS, md5
 
+from small_sets import MIRRORS, md5
 from syre_helpers import data
 from syre_helpers.data import files
 from syre_helpers.data.sets import SETS

@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_sets import COLOURS, idx_bytes, jpeg_members, md5, packed, saved
 
+from small_sets import COLOURS, idx_bytes, jpeg_members, md5, packed, saved
 from syre_helpers import data
 from syre_helpers.data.files import FormatError
 from syre_helpers.data.readers import read_idx, read_records

@@ -51,7 +51,7 @@ def false_images(monkeypatch):
     def fake(*shape):
         def load(n_train=None, n_test=None):
             generator = torch.Generator().manual_seed(0)
-            sizes = [min(n or 60, 60) for n in (n_train, n_test)]
+            sizes = [min(n or 130, 130) for n in (n_train, n_test)]
             x_train, x_test = (3 * torch.rand(n, *shape, generator=generator) - 0.5 for n in sizes)
             y_train, y_test = (torch.arange(n) % 10 for n in sizes)
             return sh.data.DataSplit(x_train, y_train, x_test, y_test)

@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
-from small_models import FACTORIES, images, seeded
 from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
+from small_models import FACTORIES, images, seeded
 from syre_helpers import models
 
 

@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
-from small_models import GROUPS, KINDS, network, rows, size
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from small_models import GROUPS, KINDS, network, rows, size
 from syre_helpers import models
 
 OPTIMIZERS = {

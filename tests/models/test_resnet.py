@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from small_models import size
 
+from small_models import size
 from syre_helpers import models
 
 

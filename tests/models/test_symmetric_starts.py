@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from small_models import GROUPS, KINDS, network, rows
 from torch import nn
 
+from small_models import GROUPS, KINDS, network, rows
 from syre_helpers import models
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from small_models import images, seeded, size, vit
 from torch.func import functional_call
 
 import syre_helpers as sh
+from small_models import images, seeded, size, vit
 from syre_helpers import models
 
 

@@ -6,11 +6,11 @@ import warnings
 
 import pytest
 import torch
-import two_processes
-from small_task import flat, largest_difference, net, still, task, train, values
 from torch import nn
 
 import syre_helpers as sh
+import two_processes
+from small_task import flat, largest_difference, net, still, task, train, values
 from syre_helpers import arms, reference
 from syre_helpers.removal import around, attach_pull, on_the_fly
 
@@ -411,10 +411,9 @@ def test_weight_decay_that_arrives_after_attach_is_noticed(arrival):
 
 def test_parameters_that_join_later_are_pulled():
     model, at_once = net(), net()
-    syre = sh.Syre(1.0, sigma_ratio=0.5)
     optimizer, reference_ = sgd(model[2].parameters()), sgd(at_once.parameters())
-    syre.attach(optimizer, model, where=lambda name, p: name != "0.bias")
-    syre.attach(reference_, at_once, where=lambda name, p: name != "0.bias")
+    for m, o in ((model, optimizer), (at_once, reference_)):
+        sh.Syre(1.0, sigma_ratio=0.5).attach(o, m, where=lambda name, p: name != "0.bias")
     optimizer.add_param_group({"params": list(model[0].parameters()), "lr": 0.1})
     for m, o in ((model, optimizer), (at_once, reference_)):
         still(m)
@@ -425,7 +424,7 @@ def test_parameters_that_join_later_are_pulled():
 
 
 def test_parameters_of_no_known_model_that_join_later_are_named():
-    model, other = net(), nn.Linear(3, 3).double()
+    model, other = net(), nn.Sequential(nn.Linear(3, 3)).double()
     optimizer = sgd(model.parameters())
     sh.Syre(DECAY).attach(optimizer, model)
     still(model)
@@ -515,6 +514,34 @@ def test_wrappers_are_pulled_at_the_step_of_what_they_wrap(kind):
         return values(model)
 
     assert largest_difference(trained(True), trained(False)) < 1e-12
+
+
+def embedding():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = nn.Embedding(6, 4, padding_idx=2), nn.Flatten(), nn.Linear(12, 2)
+        return nn.Sequential(*layers).double()
+
+
+@pytest.mark.parametrize("sigma_D", [0.0, 0.2])
+@pytest.mark.parametrize("form", ["attach", "penalty", "parametrize"])
+def test_a_padding_row_stays_at_zero(form, sigma_D, store):
+    model, (x, y) = embedding(), (torch.tensor([[0, 1, 2], [5, 2, 2]]), torch.ones(2, 2).double())
+    syre = sh.Syre(DECAY, sigma_ratio=1.0, sigma_D=sigma_D)
+    if form == "parametrize":
+        syre.parametrize(model)
+    optimizer = sgd(model.parameters(), DECAY if form == "parametrize" else 0.0)
+    if form == "attach":
+        syre.attach(optimizer, model, store=store)
+    start = sh.effective_parameters(model)["0.weight"].clone()
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = (model(x) - y).square().mean()
+        (loss + syre.penalty(model) if form == "penalty" else loss).backward()
+        optimizer.step()
+    moved = (sh.effective_parameters(model)["0.weight"] - start).abs().sum(1)
+    assert moved[2] == 0
+    assert moved[[0, 1, 3, 4, 5]].min() > 1e-3
 
 
 def test_a_learned_step_size_is_followed():

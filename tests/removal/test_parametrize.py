@@ -4,10 +4,11 @@ import copy
 
 import pytest
 import torch
-from small_task import largest_difference, net, task, train, values
 from torch import nn
+from torch.nn.utils import prune
 
 import syre_helpers as sh
+from small_task import largest_difference, net, task, train, values
 
 
 def sgd(params, decay=0.0):
@@ -61,13 +62,91 @@ def test_deep_copies_keep_the_advanced_part():
     assert largest_difference(values(model), values(twin)) == 0
 
 
-def test_advanced_parametrize_refuses_decoupled_decay():
+class Lion(torch.optim.Optimizer):
+    """Decays by itself, as most optimizers of other libraries do; some say so in no way."""
+
+    def __init__(self, params, lr, weight_decay):
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    def step(self, closure=None):
+        pass
+
+
+class OwnAdamW(torch.optim.AdamW):
+    pass
+
+
+def decoupled_nadam(params, **settings):
+    return torch.optim.NAdam(params, decoupled_weight_decay=True, **settings)
+
+
+@pytest.mark.parametrize(
+    "make", [torch.optim.AdamW, OwnAdamW, decoupled_nadam, torch.optim.Adafactor, Lion]
+)
+def test_advanced_parametrize_refuses_decay_that_is_not_coupled(make):
     model, (x, _) = net(), task()
     sh.Syre(0.1, sigma_ratio=1.0, sigma_D=0.5).parametrize(model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
+    optimizer = make(model.parameters(), lr=0.01, weight_decay=0.1)
     model(x).sum().backward()
-    with pytest.raises(ValueError, match=r"AdamW.*attach"):
+    with pytest.raises(ValueError, match=rf"{type(optimizer).__name__} is not.*attach"):
         optimizer.step()
+
+
+class Wrapper(torch.optim.Optimizer):
+    def __init__(self, optimizer):
+        super().__init__(optimizer.param_groups, {})
+        self.base = optimizer
+
+    def step(self, closure=None):
+        return self.base.step(closure)
+
+
+def test_a_wrapped_optimizer_gets_the_advanced_part_once():
+    ends = []
+    for wrap in (lambda optimizer: optimizer, Wrapper):
+        model = net()
+        sh.Syre(0.5, sigma_ratio=1.0, sigma_D=0.5).parametrize(model)
+        train(model, wrap(sgd(model.parameters(), 0.5)), 3)
+        ends.append(values(model))
+    assert largest_difference(*ends) == 0
+
+
+def test_frozen_parameters_are_left_alone():
+    model = net()
+    model[0].requires_grad_(False)
+    syre = sh.Syre(0.1, sigma_ratio=1.0)
+    pull = syre.pull(values(model))
+    counted = {n: p for n, p in model.named_parameters() if n.startswith("2.")}
+    assert torch.equal(syre.penalty(model), pull.penalty(counted))
+    everything = syre.penalty(model, where=lambda name, p: True)
+    assert everything > syre.penalty(model)
+    frozen = model[0].weight
+    syre.parametrize(model)
+    assert model[0].weight is frozen
+    assert nn.utils.parametrize.is_parametrized(model[2])
+    model.requires_grad_(False)
+    with pytest.raises(ValueError, match="by default all that require a gradient"):
+        sh.Syre().penalty(syre.remove(model))
+
+
+def test_pruned_parameters_are_left_alone_and_stay_at_zero():
+    for form in ("attach", "penalty", "parametrize"):
+        model, syre = net(), sh.Syre(0.1, sigma_ratio=1.0)
+        prune.random_unstructured(model[0], "weight", 0.5)
+        if form == "parametrize":
+            with pytest.warns(sh.SyreWarning, match=r"'0\.weight_orig' is pruned.*prune\.remove"):
+                syre.parametrize(model)
+        optimizer = sgd(model.parameters(), 0.1 if form == "parametrize" else 0.0)
+        if form == "attach":
+            syre.attach(optimizer, model)
+        train(
+            model,
+            optimizer,
+            5,
+            (lambda s=syre, m=model: s.penalty(m)) if form == "penalty" else None,
+        )
+        prune.remove(model[0], "weight")
+        assert (model[0].weight == 0).sum() == 18
 
 
 def test_parametrize_warns_when_the_optimizer_decays_otherwise():
@@ -129,3 +208,20 @@ def test_a_removal_that_fails_changes_nothing(where, monkeypatch):
     assert list(model.state_dict()) == list(state)
     assert all(torch.equal(v, state[n]) for n, v in model.state_dict().items())
     assert torch.equal(model(x), output)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_the_state_of_an_ordinary_model_can_be_loaded(strict):
+    model, other = net(), net(seed=2)
+    other[2].weight = model[2].weight = nn.Parameter(torch.ones(2, 7).double())
+    syre = sh.Syre(0.1, sigma_ratio=1.0, sigma_D=0.1)
+    syre.parametrize(model)
+    twin = copy.deepcopy(model)
+    twin.load_state_dict(other.state_dict(), strict=strict)
+    assert largest_difference(sh.effective_parameters(twin), values(other)) < 1e-14
+    own = model.state_dict()
+    twin.load_state_dict(own)
+    assert all(torch.equal(v, own[n]) for n, v in twin.state_dict().items())
+    syre.remove(twin)
+    twin.load_state_dict(other.state_dict())
+    assert largest_difference(values(twin), values(other)) == 0

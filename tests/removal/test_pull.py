@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from small_task import net, values
 
 import syre_helpers as sh
+from small_task import net, values
 from syre_helpers.removal import around
 
 DECAY = 0.05

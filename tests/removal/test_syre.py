@@ -1,13 +1,14 @@
 """Syre's settings, and values that depend on nothing but seed, name and index."""
 
 import json
+from collections import OrderedDict
 
 import pytest
 import torch
-from small_task import net, still, values
 from torch import nn
 
 import syre_helpers as sh
+from small_task import net, still, values
 
 
 def sgd(params):
@@ -61,9 +62,12 @@ def test_metric():
     assert metric.unique().numel() == metric.numel(), "entries of D must be distinct"
     # Near 1 float32 cannot tell them apart; the D - 1 that the pull uses still can.
     small = sh.Syre(sigma_ratio=1.0, sigma_D=1e-4)
-    single = torch.zeros(1000, 50)
+    single, index = torch.zeros(1000, 50), torch.arange(50_000)
     assert small.metric("w", single).unique().numel() < 0.1 * single.numel()
-    assert small._D_minus_1("w", single).unique().numel() > 0.99 * single.numel()
+    assert (
+        small._specification("w", single).D_minus_1(index, single.dtype).unique().numel()
+        > 0.99 * single.numel()
+    )
 
 
 def test_saved_state_restores_everything():
@@ -105,6 +109,18 @@ def test_a_state_that_is_refused_changes_nothing(change):
     with pytest.raises((ValueError, TypeError)):
         syre.load_state_dict(new)
     assert syre.state_dict() == before
+
+
+def test_a_state_without_names_changes_the_scale_of_an_attached_pull():
+    model, syre = net(), sh.Syre(1.0, sigma_ratio=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    syre.attach(optimizer, model)
+    with pytest.warns(sh.SyreWarning, match=r"sigma_ratio=0\.5"):
+        syre.load_state_dict(sh.Syre(1.0, sigma_ratio=0.5).state_dict())
+    still(model)
+    optimizer.step()
+    expected = sh.Syre(1.0, sigma_ratio=0.5).pull(values(net())).centre
+    assert all(torch.allclose(p, expected[n]) for n, p in values(model).items())
 
 
 def test_changing_the_seed_on_resume_changes_an_attached_pull():
@@ -158,3 +174,102 @@ def test_without_bias_it_is_plain_decay():
 def test_a_large_D_is_warned_of():
     with pytest.warns(sh.SyreWarning, match=r"sigma_D=0\.5"):
         sh.Syre(sigma_D=0.5)
+
+
+# ---- names and scales --------------------------------------------------------------------------
+
+
+def pulled_to(syre, model):
+    """Return where one step at rate 1 puts the parameters: theta_0."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    handle = syre.attach(optimizer, model)
+    still(model)
+    optimizer.step()
+    handle.remove()
+    return values(model)
+
+
+def test_each_model_has_its_own_scales():
+    wide, narrow = nn.Sequential(nn.Linear(400, 8)), nn.Sequential(nn.Linear(4, 8))
+    shared = sh.Syre(1.0, sigma_ratio=0.5)
+    for model in (wide, narrow, wide):
+        expected = sh.Syre(1.0, sigma_ratio=0.5).pull(values(model)).centre
+        alone, found = pulled_to(sh.Syre(1.0, 0.5), model), pulled_to(shared, model)
+        for name, p in found.items():
+            assert torch.equal(p, alone[name])
+            assert torch.allclose(p, expected[name])
+            assert torch.equal(shared.bias(name, p), expected[name]), "of the model met last"
+
+
+def test_two_models_of_one_architecture_are_warned_of():
+    syre, one, two = sh.Syre(0.1), net(), net(seed=2)
+    both = nn.ModuleDict({"one": one, "two": two})
+    optimizers = sgd(one.parameters()), sgd(two.parameters())
+    syre.attach(optimizers[0], one)
+    with pytest.warns(sh.SyreWarning, match=r"same theta_0.*nn\.ModuleDict"):
+        syre.attach(optimizers[1], two).remove()
+    sh.Syre(0.1, seed=1).attach(optimizers[1], two)
+    centre = syre.pull(values(both)).centre
+    assert not torch.equal(centre["one.0.weight"], centre["two.0.weight"])
+
+
+@pytest.mark.parametrize(
+    "normed", [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm]
+)
+def test_a_bias_beside_a_normed_weight_has_the_scale_of_the_layer(normed):
+    model = nn.Sequential(normed(nn.Linear(400, 300)))
+    syre = sh.Syre(0.1, sigma_ratio=0.1)
+    syre.pull(dict(model.named_parameters()))
+    assert syre.state_dict()["scales"]["0.bias"] == pytest.approx(0.1 / 400**0.5)
+
+
+def wrapped(model, name):
+    outer = nn.Module()
+    outer.add_module(name, model)
+    return outer
+
+
+def renamed(model):
+    return nn.Sequential(OrderedDict(first=model[0], between=model[1], last=model[2]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: (wrapped(model, "net"), model),
+        lambda model: (model, wrapped(model, "net")),
+        lambda model: (renamed(model), model),
+    ],
+    ids=["a prefix less", "a prefix more", "other names"],
+)
+@pytest.mark.parametrize("first", ["load", "attach"])
+@pytest.mark.parametrize("settings", [{"sigma_ratio": 0.5}, {"sigma_0": 0.5}])
+def test_names_that_change_on_resume_keep_their_theta_0(change, first, settings):
+    before, after = change(net())
+    old = sh.Syre(1.0, **settings, seed=3)
+    expected = list(old.pull(values(before)).centre.values())
+    syre, optimizer = sh.Syre(1.0, **settings, seed=3), torch.optim.SGD(after.parameters(), lr=1.0)
+    if first == "attach":
+        syre.attach(optimizer, after)
+    syre.load_state_dict(json.loads(json.dumps(old.state_dict())))
+    still(after)
+    words = "the state knows no parameter.*is that of"
+    if first == "load":
+        with pytest.warns(sh.SyreWarning, match=words):
+            syre.attach(optimizer, after)
+        optimizer.step()
+    else:
+        with pytest.warns(sh.SyreWarning, match=words):
+            optimizer.step()
+    for (name, p), theta_0 in zip(after.named_parameters(), expected, strict=True):
+        assert torch.allclose(p, theta_0, atol=1e-15)
+        assert torch.equal(syre.bias(name, p), theta_0)
+    assert syre.state_dict() == old.state_dict()
+
+
+def test_names_of_another_model_on_resume_are_warned_of():
+    old, syre = sh.Syre(seed=3), sh.Syre()
+    old.pull(values(net()))
+    syre.load_state_dict(old.state_dict())
+    with pytest.warns(sh.SyreWarning, match=r"theta_0 of 2 parameters is not that of the saved"):
+        syre.pull(values(nn.Linear(3, 3)))

@@ -2,8 +2,8 @@
 
 import pandas as pd
 import pytest
-from small_training import FEW, run, run_one
 
+from small_training import FEW, run, run_one
 from syre_helpers.training import listening
 from syre_helpers.training.callbacks import progress
 

@@ -7,6 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
+
+import syre_helpers as sh
 from small_training import (
     ARMS,
     FEW,
@@ -22,10 +26,6 @@ from small_training import (
     run,
     run_one,
 )
-from torch import nn
-from torch.nn import functional
-
-import syre_helpers as sh
 from syre_helpers import arms
 from syre_helpers.training import evaluation
 
@@ -261,16 +261,14 @@ def test_a_model_that_diverges_costs_its_own_rows_only():
     bad, good = arms.plain_decay(1e9), arms.plain_decay(0.05)
     rank = {"rank": lambda p, predict: sh.effective_rank(p["0.weight"])}
     alone = run(arms=[good], steps=200, log_every=50, measures=rank)
-    with pytest.warns(
-        RuntimeWarning, match=r"before step 50: plain decay, seed 0; plain decay, se"
-    ):
+    with pytest.warns(RuntimeWarning, match=r"by step 50: plain decay, seed 0; plain decay, se"):
         both = run(arms=[good, bad], steps=200, log_every=50, measures=rank)
     sound = both[0].weight_decay == 0.05
     assert_same((both[0][sound].reset_index(drop=True), alone[1]), alone, 1e-11)
     late = both[0][~sound & (both[0].step > 0)]
     assert late["rank"].isna().all()
     assert not np.isfinite(late.train_loss).any()
-    with pytest.warns(RuntimeWarning, match=r"before step 50: plain decay, seed 1\. "):
+    with pytest.warns(RuntimeWarning, match=r"by step 50: plain decay, seed 1\. "):
         one = run_one(bad, steps=200, log_every=50, measures=rank)[0]
     assert one["rank"].isna().tolist() == [False, True, True, True, True]
 
@@ -326,6 +324,10 @@ def test_numbers_and_labels_of_other_kinds_are_numbers():
         ({"measures": {"step": len}}, ValueError, "['step'] are columns"),
         ({"measures": {"method": len}}, ValueError, "['method'] are columns"),
         ({"callbacks": [3]}, TypeError, "callbacks[0]=3"),
+        ({"callbacks": print}, TypeError, "callbacks"),
+        ({"measures": [len]}, TypeError, "measures"),
+        ({"seeds": 3}, TypeError, "seeds=3 must be several"),
+        ({"arms": arms.vanilla()}, TypeError, "arms=vanilla(variant='') must be several"),
     ],
 )  # fmt: skip
 def test_bad_input_is_named(change, error, words):
@@ -336,6 +338,19 @@ def test_bad_input_is_named(change, error, words):
         with pytest.raises(error) as caught:
             run_one(**change)
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "words"),
+    [
+        ({"0.weight": torch.ones(2)}, TypeError, "an nn.Module, got dict"),
+        (nn.Tanh(), ValueError, "no parameters"),
+        (made(0).requires_grad_(False), ValueError, "no parameters"),
+    ],
+)
+def test_what_cannot_be_trained_is_named(model, error, words):
+    with pytest.raises(error, match=words):
+        sh.fit(model, data(), **SETTINGS)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import two_processes
 
+import two_processes
 from syre_helpers.__main__ import main
 from syre_helpers.training.processes import launched
 

@@ -11,10 +11,10 @@ from itertools import product
 import pandas as pd
 import pytest
 import torch
-import two_processes
 from filelock import FileLock
 
 import syre_helpers as sh
+import two_processes
 
 TOGETHER = (
     "every_arm", "other_ways", "own_start", "half_precision", "resumed", "refused",

@@ -249,10 +249,8 @@ def _put(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 
 def _alike(start: Sequence[Tensor], own: Sequence[Tensor], right: Sequence[Tensor]) -> bool:
-    """Test whether a step went where the right one did, by far more than rounding can differ.
-
-    Adaptive optimizers take steps of full size where a gradient is nothing but rounding.
-    """
+    """Test whether a step went where the right one did, by far more than rounding can differ."""
+    # Adaptive optimizers take steps of full size where a gradient is nothing but rounding.
     moved = _distance(start, right)
     return _distance(own, right) <= 0.3 * moved or not math.isfinite(moved)
 

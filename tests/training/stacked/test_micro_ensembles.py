@@ -4,8 +4,8 @@ import types
 
 import pytest
 import torch
-from small_training import assert_same, run
 
+from small_training import assert_same, run
 from syre_helpers.training.stacked import memory, micro_ensembles
 
 CPU = torch.device("cpu")

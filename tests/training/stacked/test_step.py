@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 import torch
-from small_training import FEW, OPTIMIZERS, assert_same, data, make_dropout, run
 
+from small_training import FEW, OPTIMIZERS, assert_same, data, make_dropout, run
 from syre_helpers.training.stacked import compile as compiling
 from syre_helpers.training.stacked import micro_ensembles
 

@@ -1,0 +1,71 @@
+"""What a page gets: outputs, a banner, timings, and words that stand without a kernel."""
+
+import os
+
+import nbformat
+
+from small_book import PLACEHOLDER, REAL, executed, notebook, save
+from tools.build import assemble, chapters
+
+
+def test_outputs_go_into_the_new_prose_and_a_banner_after_the_title(book):
+    executed("trap/one")
+    save("trap/one", notebook("# One\n\nNew prose.", "More.", ("print(6 * 7)",)))
+    assemble.assemble(["trap/one", "trap/two"])
+    page = nbformat.read(chapters.SOURCE / "book" / "trap" / "one.ipynb", as_version=4)
+    assert [c.cell_type for c in page.cells] == ["markdown", "markdown", "markdown", "code"]
+    assert page.cells[0].source == "# One\n\nNew prose."
+    assert "12 s" in page.cells[1].source
+    assert "457 MB" in page.cells[1].source
+    assert page.cells[3].outputs[0].text == "42\n"
+    other = nbformat.read(chapters.SOURCE / "book" / "trap" / "two.ipynb", as_version=4)
+    assert "not executed" in other.cells[1].source
+
+
+def test_assembling_again_touches_nothing_and_forgets_what_is_gone(book):
+    executed("trap/one")
+    (book / "book" / "old.md").write_text("# Old\n")
+    assemble.assemble(["trap/one"])
+    files = [f for f in chapters.SOURCE.rglob("*") if f.is_file()]
+    for file in files:
+        os.utime(file, (1, 1))
+    (book / "book" / "old.md").unlink()
+    assemble.assemble(["trap/one"])
+    left = [f for f in chapters.SOURCE.rglob("*") if f.is_file()]
+    assert {f.name for f in files} - {f.name for f in left} == {"old.md"}
+    assert all(f.stat().st_mtime == 1 for f in left)
+
+
+def test_banner_names_data_and_links_only_to_a_real_address():
+    facts = {"data": "MNIST", "download_mb": 11}
+    record = {"seconds": 9.6, "peak_mb": 512.3}
+    hidden = assemble.banner("trap/one", facts, record, PLACEHOLDER)
+    assert "**10 s** and **512 MB**" in hidden
+    assert "data: MNIST, 11 MB to download" in hidden
+    assert "http" not in hidden
+    shown = assemble.banner("trap/one", facts, record, REAL)
+    assert "someone/their-book/blob/main/book/trap/one.ipynb" in shown
+    assert "someone/their-book/main?labpath=book/trap/one.ipynb" in shown
+
+
+def test_timings_list_each_executed_chapter_by_its_title(book):
+    assert "No chapter" in assemble.timings(["trap/one"])
+    executed("trap/one")
+    text = assemble.timings(["trap/one", "trap/two"])
+    assert "| [One](../trap/one.ipynb) | 12.3 | 457 | 2026-01-02 |" in text
+    assert "Two" not in text
+
+
+def test_an_empty_corner_of_a_table_is_no_heading():
+    html = "<tr><th></th><th>arm</th></tr>"
+    output = nbformat.v4.new_output("display_data", {"text/html": html})
+    assert assemble.readable(output).data["text/html"] == "<tr><td></td><th>arm</th></tr>"
+    stream = nbformat.v4.new_output("stream", text="<th></th>")
+    assert assemble.readable(stream).text == "<th></th>"
+
+
+def test_a_page_without_a_kernel_shows_no_dead_controls():
+    view = {assemble.WIDGET: {"model_id": "1"}, "text/plain": "VBox()"}
+    shown = assemble.readable(nbformat.v4.new_output("display_data", view))
+    assert set(shown.data) == {"text/html"}
+    assert "no kernel" in shown.data["text/html"]

@@ -1,0 +1,98 @@
+"""The page "paper against this book" says what the files in results/ say, and no more."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+
+from syre_helpers import experiments
+from syre_helpers.experiments import Record
+from syre_helpers.experiments._claims import Claim
+from tools.build import chapters, ledger
+
+# The other tables are those of the benchmarks.
+RECORDS = sorted(
+    f for f in ledger.RESULTS.glob("*.csv") if f.stem.partition("-")[0] in experiments.names()
+)
+
+
+def claim(holds, presets=None):
+    return Claim("A.", "1", lambda last: last["x"]["syre"], "x", holds, "C.", presets)
+
+
+def run(*values, preset="quick"):
+    table = pd.DataFrame({"arm": "syre", "seed": range(len(values)), "step": 5, "x": values})
+    early = table.assign(step=0, x=-1.0)
+    facts = {"config": {"seeds": len(values)}, "device": "cpu", "seconds": 6.0, "date": "a day"}
+    return {preset: Record(pd.concat([early, table]), facts)}
+
+
+def test_the_page_and_the_files_agree():
+    assert ledger.PAGE.read_text() == ledger.page(), "run `make ledger`"
+
+
+def test_every_experiment_is_on_the_page_and_has_a_quick_record():
+    assert set(ledger.CHAPTERS) == set(experiments.names())
+    for name, chapter in ledger.CHAPTERS.items():
+        assert (chapters.BOOK / f"{chapter}.ipynb").exists()
+        assert "quick" in ledger.records(name), f"record the quick preset of {name}"
+
+
+@pytest.mark.parametrize("file", RECORDS, ids=lambda f: f.stem)
+def test_records_were_made_with_the_settings_that_the_presets_still_have(file):
+    record = experiments.read_record(file)
+    name, preset = record.provenance["experiment"], record.provenance["preset"]
+    assert file.stem == f"{name}-{preset}"
+    now = dataclasses.asdict(experiments.load(name).PRESETS[preset])
+    was = record.provenance["config"]
+    now.pop("device")
+    was.pop("device")
+    assert was == {k: list(v) if isinstance(v, tuple) else v for k, v in now.items()}
+    # A tuning has seeds of its own.
+    fresh = record.table[~record.table.arm.str.startswith("tuning")]
+    assert fresh.seed.nunique() == was["seeds"]
+    # Fewer seeds are no result, only the longest run of its kind that could be had.
+    assert was["seeds"] >= 8 or preset == "ant-short"
+    assert record.provenance["command"].startswith("python -m syre_helpers run")
+
+
+def test_verdicts_come_from_the_numbers():
+    rule = claim(lambda v: None if v.mean() > 2 else bool((v > 1).all()))
+    for values, verdict in (((1.5, 2.0), "reproduced"), ((0.5, 2.0), "not"), ((3, 3), "partly")):
+        ((preset, number, found),) = ledger.judge(rule, run(*values))
+        assert (preset, found) == ("quick", verdict)
+        assert number.startswith(f"{sum(values) / 2:.3g} ± ")
+        assert number.endswith("2 seeds")
+
+
+def test_runs_that_differ_are_a_partial_success_and_no_run_is_no_verdict():
+    rule = claim(lambda v: bool((v > 1).all()))
+    both = run(2.0, 2.0) | run(0.0, 2.0, preset="paper")
+    assert ledger.overall(ledger.judge(rule, both)) == "partly"
+    assert ledger.overall(ledger.judge(rule, {})) == "not run"
+    other = claim(lambda v: True, presets=("quick-other",))
+    assert ledger.judge(other, both) == []
+
+
+def test_missing_numbers_are_no_result():
+    with pytest.raises(ValueError, match="measures"):
+        ledger.judge(claim(lambda v: True), run(1.0, float("nan")))
+    with pytest.raises(KeyError):
+        ledger.judge(claim(lambda v: True), {"quick": Record(pd.DataFrame(
+            {"arm": ["vanilla"], "seed": [0], "step": [1], "x": [1.0]}), {})})  # fmt: skip
+
+
+def test_what_was_not_run_says_how_much_of_it_was(tmp_path, monkeypatch):
+    table = tmp_path / "not_run.csv"
+    monkeypatch.setattr(ledger, "TIMED", table)
+    assert ledger.effort("a", "paper") == ""
+    table.write_text(
+        "experiment,preset,steps,steps_timed,timed_on,hours\n"
+        "a,paper,20000,5,paper,12.4\nb,paper,9000,700,short,0.031\n"
+    )
+    (tmp_path / "not_run.json").write_text('{"where": "an abacus"}')
+    words = ledger.effort("a", "paper")
+    assert words == ", about 12 hours on an abacus (begun for 5 of 20,000 steps, to time them)"
+    words = ledger.effort("b", "paper")
+    assert words == ", about 0.031 hours on an abacus (judged by *short*; none of it was run)"
+    assert ledger.effort("a", "other") == ""

@@ -1,0 +1,142 @@
+"""Write the page "paper against this book" from `results/`: `python -m tools.build.ledger`.
+
+For each experiment: what the paper claims, what the recorded runs measured, and what follows. Every
+number comes from a file in `results/`, and every verdict from the rule that stands beside the claim
+in the experiment's module.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections import Counter
+from typing import Any
+
+from syre_helpers import experiments
+from tools.build import chapters, files
+from tools.build.templates import render
+
+# What the paper does not say can be found true or false here, but not reproduced.
+UNSAID = ("no such control", "not tried", "asked for by a reviewer, not reported")
+RESULTS = chapters.ROOT / "results"
+# Written by benchmarks/paper_presets.py.
+TIMED = RESULTS / "not_run.csv"
+PAGE = chapters.BOOK / "reference" / "paper-against-book.md"
+# How the page calls those whose module's name does not say it.
+TITLES = {
+    "linear_vae": "linear VAE",
+    "beta_vae": "beta-VAE",
+    "simclr": "SimCLR",
+    "plasticity": "loss of plasticity",
+    "reinforcement": "reinforcement learning",
+}
+# Where each experiment is told, in the order of the page.
+CHAPTERS = {
+    "dead_neurons": "practice/dead-neurons",
+    "identical_units": "practice/identical-units",
+    "supervised_collapse": "practice/identical-units",
+    "linear_vae": "practice/posterior-collapse",
+    "beta_vae": "practice/posterior-collapse",
+    "simclr": "practice/self-supervised-collapse",
+    "plasticity": "practice/loss-of-plasticity",
+    "reinforcement": "practice/reinforcement-learning",
+    "mode_connectivity": "practice/mode-connectivity",
+    "compatibility": "remedy/what-it-costs",
+}
+
+
+def main() -> int:
+    """Write the page."""
+    files.write(PAGE, page())
+    print(f"written: {PAGE}")
+    return 0
+
+
+def page() -> str:
+    """Return the whole page."""
+    told = [experiment(name, chapter) for name, chapter in CHAPTERS.items()]
+    return render("ledger.md.j2", experiments=told, said=said, data_of=data_of)
+
+
+def experiment(name: str, chapter: str) -> dict[str, Any]:
+    """Return what the page tells of an experiment: its claims, judged, and its runs."""
+    module, runs = experiments.load(name), records(name)
+    judged = [(claim, judge(claim, runs)) for claim in module.CLAIMS]
+    longer = [run for preset, run in runs.items() if not preset.startswith("quick")]
+    return {
+        "name": name,
+        "title": TITLES.get(name, name.replace("_", " ")),
+        "chapter": chapter,
+        "runs": runs,
+        "judged": judged,
+        "counts": Counter(said(claim, overall(found)) for claim, found in judged),
+        "data": ", ".join(sorted({data_of(run) for run in longer})) or "—",
+        "missing": [(p, effort(name, p)) for p in module.PRESETS if p not in runs],
+    }
+
+
+def records(name: str) -> dict[str, experiments.Record]:
+    """Return an experiment's recorded runs by preset, the quick ones first."""
+    tables = sorted(RESULTS.glob(f"{name}-*.csv"))
+    found = {f.stem.removeprefix(f"{name}-"): experiments.read_record(f) for f in tables}
+    order = sorted(found, key=lambda p: (not p.startswith("quick"), p))
+    return {preset: found[preset] for preset in order}
+
+
+def judge(claim: Any, runs: dict[str, experiments.Record]) -> list[tuple[str, str, str]]:
+    """Return (preset, numbers, verdict) for each run that the claim is about."""
+    found = []
+    for preset, record in runs.items():
+        if not claim.is_about(preset):
+            continue
+        values = claim.values(record.table)
+        number = f"{values.mean():.3g} ± {values.std():.2g}, {len(values)} seeds"
+        found.append((preset, number, claim.verdict(values)))
+    return found
+
+
+def said(claim: Any, verdict: str) -> str:
+    """Return a verdict in the words for a claim of the paper, or for one that it does not make."""
+    if claim.paper not in UNSAID:
+        return verdict
+    return {"reproduced": "holds", "not": "does not hold"}.get(verdict, verdict)
+
+
+def overall(judged: list[tuple[str, str, str]]) -> str:
+    """Return one verdict for a claim: that of all runs, or "partly" where they differ."""
+    verdicts = {verdict for *_, verdict in judged}
+    if not verdicts:
+        return "not run"
+    return verdicts.pop() if len(verdicts) == 1 else "partly"
+
+
+def data_of(record: experiments.Record) -> str:
+    """Return the name of the data that a run used."""
+    return str(record.provenance.get("data", {}).get("name", "generated"))
+
+
+def effort(name: str, preset: str) -> str:
+    """Return in words how long a preset that was not run would take, as far as it was timed."""
+    if not TIMED.exists():
+        return ""
+    facts = json.loads(TIMED.with_suffix(".json").read_text())
+    with TIMED.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if (row["experiment"], row["preset"]) == (name, preset):
+                hours = float(row["hours"])
+                about = f"{hours:.0f}" if hours >= 10 else f"{hours:.2g}"
+                return f", about {about} hours on {facts['where']} ({begun(row)})"
+    return ""
+
+
+def begun(row: dict[str, str]) -> str:
+    """Return in words how much of a preset was ever completed."""
+    if row["timed_on"] != row["preset"]:
+        return f"judged by *{row['timed_on']}*; none of it was run"
+    timed, steps = (int(row[column]) for column in ("steps_timed", "steps"))
+    return f"begun for {timed:,} of {steps:,} steps, to time them"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

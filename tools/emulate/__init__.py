@@ -1,0 +1,1 @@
+"""The chapters as other machines run them: Colab, Binder, other processors."""
