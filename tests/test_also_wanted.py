@@ -11,9 +11,9 @@ from torch import nn
 from torch.optim import lr_scheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-import chapters
 import syre_helpers as sh
 from syre_helpers.removal import around, attach_pull
+from tools.build import chapters
 
 PAGE = chapters.BOOK / "reference" / "recipes.md"
 DECAY = 0.05

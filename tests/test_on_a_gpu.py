@@ -13,12 +13,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-import chapters
 import syre_helpers as sh
 from syre_helpers import arms
 from syre_helpers.removal import on_the_fly as recompute
 from syre_helpers.removal import theta_0 as noise
 from syre_helpers.removal.pull import pull_together_
+from tools.build import chapters
 
 DEVICE = "cuda"
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

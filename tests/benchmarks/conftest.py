@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-import chapters
+from tools.build import chapters
 
 PROGRAMS = chapters.ROOT / "benchmarks"
 

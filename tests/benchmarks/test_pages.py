@@ -6,7 +6,7 @@ from dataclasses import asdict
 import nbformat
 import pytest
 
-import chapters
+from tools.build import chapters
 
 RESULTS = chapters.ROOT / "results"
 COSTS = chapters.BOOK / "remedy" / "what-it-costs.ipynb"

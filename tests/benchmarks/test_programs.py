@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-import chapters
+from tools.build import chapters
 
 BYTES = {"attach": 4, "attach + D": 8, "parametrize": 4, "penalty": 4}
 

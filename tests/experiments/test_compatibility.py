@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-import chapters
 import syre_helpers as sh
 from syre_helpers import experiments
 from syre_helpers.experiments import compatibility
 from syre_helpers.training.options import columns_of
+from tools.build import chapters
 
 
 @pytest.mark.parametrize(
