@@ -133,7 +133,7 @@ def effort(name: str, preset: str) -> str:
 def begun(row: dict[str, str]) -> str:
     """Return in words how much of a preset was ever completed."""
     if row["timed_on"] != row["preset"]:
-        return f"judged by *{row['timed_on']}*; none of it was run"
+        return f"judged by `{row['timed_on']}`; none of it was run"
     timed, steps = (int(row[column]) for column in ("steps_timed", "steps"))
     return f"begun for {timed:,} of {steps:,} steps, to time them"
 
