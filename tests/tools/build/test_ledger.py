@@ -7,7 +7,7 @@ import pytest
 
 from syre_helpers import experiments
 from syre_helpers.experiments import Record
-from syre_helpers.experiments._claims import Claim
+from syre_helpers.experiments._claims import Claim, of, value
 from tools.build import chapters, ledger
 
 # The other tables are those of the benchmarks.
@@ -17,7 +17,7 @@ RECORDS = sorted(
 
 
 def claim(holds, presets=None):
-    return Claim("A.", "1", lambda last: last["x"]["syre"], "x", holds, "C.", presets)
+    return Claim("A.", value(of(arm="syre"), "x"), "x", holds, "C.", "1", presets)
 
 
 def run(*values, preset="quick"):
@@ -77,7 +77,7 @@ def test_runs_that_differ_are_a_partial_success_and_no_run_is_no_verdict():
 def test_missing_numbers_are_no_result():
     with pytest.raises(ValueError, match="measures"):
         ledger.judge(claim(lambda v: True), run(1.0, float("nan")))
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="must fit one arm"):
         ledger.judge(claim(lambda v: True), {"quick": Record(pd.DataFrame(
             {"arm": ["vanilla"], "seed": [0], "step": [1], "x": [1.0]}), {})})  # fmt: skip
 
