@@ -84,6 +84,8 @@ class Attachment:
     def remove(self) -> None:
         """End the pull; the optimizer and the parameters stay as they are."""
         self._hook.remove()
+        if self._watch is not None:
+            self._watch.remove()
         self._names = {}
         _attachments.discard(self)
 

@@ -91,7 +91,10 @@ def judge(claim: Any, runs: dict[str, experiments.Record]) -> list[tuple[str, st
         if not claim.is_about(preset):
             continue
         values = claim.values(record.table)
-        number = f"{values.mean():.3g} ± {values.std():.2g}, {len(values)} seeds"
+        mean, spread = values.mean(), values.std()
+        if abs(mean) < 1e-3 * spread:
+            mean = 0.0  # what is left is rounding, or chance
+        number = f"{mean:.3g} ± {spread:.2g}, {len(values)} seeds"
         found.append((preset, number, claim.verdict(values)))
     return found
 
@@ -133,7 +136,7 @@ def effort(name: str, preset: str) -> str:
 def begun(row: dict[str, str]) -> str:
     """Return in words how much of a preset was ever completed."""
     if row["timed_on"] != row["preset"]:
-        return f"judged by *{row['timed_on']}*; none of it was run"
+        return f"judged by `{row['timed_on']}`; none of it was run"
     timed, steps = (int(row[column]) for column in ("steps_timed", "steps"))
     return f"begun for {timed:,} of {steps:,} steps, to time them"
 

@@ -94,5 +94,5 @@ def test_what_was_not_run_says_how_much_of_it_was(tmp_path, monkeypatch):
     words = ledger.effort("a", "paper")
     assert words == ", about 12 hours on an abacus (begun for 5 of 20,000 steps, to time them)"
     words = ledger.effort("b", "paper")
-    assert words == ", about 0.031 hours on an abacus (judged by *short*; none of it was run)"
+    assert words == ", about 0.031 hours on an abacus (judged by `short`; none of it was run)"
     assert ledger.effort("a", "other") == ""

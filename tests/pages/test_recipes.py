@@ -3,7 +3,6 @@
 import copy
 import importlib.util
 import io
-import re
 
 import pytest
 import torch
@@ -11,6 +10,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+import page_blocks
 import syre_helpers as sh
 from syre_helpers.removal import around, attach_pull
 from tools.build import chapters
@@ -19,18 +19,27 @@ PAGE = chapters.BOOK / "reference" / "recipes.md"
 DECAY = 0.05
 
 
-def test_the_recipes_run_as_they_stand(tmp_path, monkeypatch, capsys):
+def test_the_recipes_run_as_they_stand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 12
-    if importlib.util.find_spec("stable_baselines3") is None:
-        blocks = [block for block in blocks if "PPO" not in block and "agent()" not in block]
-    namespace = {"__name__": "__main__"}
-    for number, block in enumerate(blocks):
-        exec(compile(block, f"block {number}", "exec"), namespace)
-    said = capsys.readouterr().out
+    assert len(page_blocks.blocks(PAGE)) >= 16
+    there = importlib.util.find_spec("stable_baselines3") is not None
+    page = {"__name__": "__main__"}
+    said = page_blocks.run(
+        PAGE,
+        page,
+        skip=lambda code: not there and ("PPO" in code or "agent()" in code),
+    )
     assert "the state has seed=3, this remedy was attached with seed=7" in said
     assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+    # What is pasted from the reference does what the reference does.
+    one, other = ({"w": torch.ones(4, 3)} for _ in range(2))
+    theta_0, D = sh.reference.draw(one, sigma_ratio=0.1, sigma_D=0.0, seed=0)
+    pasted = page["draw"](other, sigma_ratio=0.1, seed=0)
+    assert torch.equal(pasted["w"], theta_0["w"])
+    sh.reference.pull_(one, theta_0, D, lr=0.1, weight_decay=0.5)
+    page["pull_"](other, pasted, lr=0.1, weight_decay=0.5)
+    assert torch.equal(one["w"], other["w"])
 
 
 def net(dtype=torch.float64):
