@@ -94,7 +94,7 @@ binder: $(READY)  ## look at what Binder would build, and that it is for a CPU a
 	@$(RUN).emulate.binder
 
 bench: $(READY)  ## run the programs in benchmarks/, each prints a table (DEVICE=cuda on a GPU)
-	@set -e; for program in benchmarks/*.py; do \
+	@set -e; for program in benchmarks/[!_]*.py; do \
 		$(if $(DEVICE),$(BIN)/python "$$program" --help | grep -q -e --device || continue;) \
 		echo "== $$program"; \
 		$(BIN)/python "$$program" $(if $(DEVICE),--device $(DEVICE) --out results/$(DEVICE)); \

@@ -258,7 +258,7 @@ def test_the_book_is_built_in_a_copy_and_changed_there(program, monkeypatch):
 
 def test_a_book_that_cannot_be_built_is_said_to_be(program, monkeypatch, tmp_path):
     book_build = program("book_build")
-    monkeypatch.setattr(book_build, "BUILDER", "build.py")
+    monkeypatch.setattr(book_build, "BUILDER", ("build.py",))
     (tmp_path / "build.py").write_text("raise SystemExit('no chapter')")
     with pytest.raises(SystemExit, match=r"(?s)the book was not built.*no chapter"):
         book_build.build(tmp_path, book_build.QUICK)
