@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .._checks import positive_int, share
+from .._checks import check_fraction, check_positive_int
 from .generated import make_generator
 from .readers import ImageSet, read_cifar, read_idx_set, read_jpeg
 from .split import DataSplit, check_dtype
@@ -58,7 +58,7 @@ def digits(
     from sklearn.datasets import load_digits
 
     check_dtype(dtype)
-    if not 0 < share("test_share", test_share) < 1:
+    if not 0 < check_fraction("test_share", test_share) < 1:
         raise ValueError(
             f"test_share={test_share!r} must lie between 0 and 1; 0.25 means a quarter"
         )
@@ -427,7 +427,7 @@ def _load(
     generator = make_generator(seed)
     numbers = {"n_train": n_train, "n_test": n_test}
     for (argument, number), size in zip(numbers.items(), source.sizes, strict=True):
-        if number is not None and positive_int(argument, number) > size:
+        if number is not None and check_positive_int(argument, number) > size:
             raise ValueError(f"{argument}={number} is more than the {size} images that there are")
     train, test = (
         torch.randperm(size, generator=generator)[:number]

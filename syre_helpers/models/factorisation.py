@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .._checks import positive_int
+from .._checks import check_positive_int
 
 
 class MatrixFactorisation(nn.Module):
@@ -44,9 +44,9 @@ class MatrixFactorisation(nn.Module):
 
     def __init__(self, rows: int, columns: int, inner: int, *, std: float | None = None) -> None:
         super().__init__()
-        positive_int("rows", rows)
-        positive_int("columns", columns)
-        positive_int("inner", inner)
+        check_positive_int("rows", rows)
+        check_positive_int("columns", columns)
+        check_positive_int("inner", inner)
         self.left = _gaussian(rows, inner, std=std)
         self.right = _gaussian(inner, columns, std=std)
 
@@ -86,7 +86,9 @@ class SymmetricFactorisation(nn.Module):
 
     def __init__(self, rows: int, inner: int, *, std: float | None = None) -> None:
         super().__init__()
-        self.factor = _gaussian(positive_int("rows", rows), positive_int("inner", inner), std=std)
+        self.factor = _gaussian(
+            check_positive_int("rows", rows), check_positive_int("inner", inner), std=std
+        )
 
     def forward(self) -> Tensor:
         """Return the product, shape (rows, rows)."""
@@ -121,7 +123,7 @@ class ProductRegression(nn.Module):
 
     def __init__(self, d: int, *, std: float | None = None) -> None:
         super().__init__()
-        self.u = _gaussian(positive_int("d", d), std=std)
+        self.u = _gaussian(check_positive_int("d", d), std=std)
         self.w = _gaussian(d, std=std)
 
     def forward(self, x: Tensor) -> Tensor:
