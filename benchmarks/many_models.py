@@ -40,8 +40,8 @@ SAMPLES = 2048
 LOOP, PRODUCTS, PLAIN, COMPILED = "loop", "matrix products", "many", "many, compiled"
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(_harness.Settings):
     """What was run."""
 
     # With biases 90, 2,410 and 101,770 parameters.
@@ -55,7 +55,6 @@ class Settings:
     turn: float = 0.02  # seconds that a form runs at a time
     compile: bool = True
     threads: int = 2
-    device: str = "cpu"
 
 
 FULL = Settings()
