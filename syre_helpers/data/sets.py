@@ -320,30 +320,7 @@ def _idx_set(
     )
 
 
-def _cifar_set(
-    classes: int,
-    md5: str,
-    members: tuple[tuple[str, ...], tuple[str, ...]],
-    scale: tuple[tuple[float, ...], tuple[float, ...]],
-) -> ImageSet:
-    """Return a CIFAR set, binary version."""
-    file = f"cifar-{classes}-binary.tar.gz"
-    return ImageSet(
-        f"CIFAR-{classes}",
-        f"cifar{classes}",
-        ("https://www.cs.toronto.edu/~kriz/",),
-        files={file: md5},
-        content={"md5": {file: md5}},
-        read=read_cifar,
-        sizes=(50_000, 10_000),
-        shape=(3, 32, 32),
-        classes=classes,
-        members=members,
-        label_bytes=1 if classes == 10 else 2,
-        scale=scale,
-    )
-
-
+_KRIZHEVSKY = ("https://www.cs.toronto.edu/~kriz/",)
 _CIFAR10_SCALE = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 
 _CIFAR10_CLASSES = (
@@ -383,32 +360,38 @@ SETS = {
             ("bb300cfdad3c16e7a12a480ee83cd310", "15d484375f8d13e6eb1aabb0c3f46965"),
         ),
     ),
-    "cifar10": _cifar_set(
-        10,
-        "c32a1d4ab5d03f1284b67883e8d87530",
-        (
+    "cifar10": ImageSet(
+        "CIFAR-10",
+        "cifar10",
+        _KRIZHEVSKY,
+        files={"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"},
+        read=read_cifar,
+        scale=_CIFAR10_SCALE,
+        members=(
             tuple(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)),
             ("cifar-10-batches-bin/test_batch.bin",),
         ),
-        _CIFAR10_SCALE,
     ),
-    "cifar100": _cifar_set(
-        100,
-        "03b5dce01913d631647c71ecec9e9cb8",
-        (("cifar-100-binary/train.bin",), ("cifar-100-binary/test.bin",)),
-        ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "cifar100": ImageSet(
+        "CIFAR-100",
+        "cifar100",
+        _KRIZHEVSKY,
+        files={"cifar-100-binary.tar.gz": "03b5dce01913d631647c71ecec9e9cb8"},
+        read=read_cifar,
+        scale=((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+        classes=100,
+        members=(("cifar-100-binary/train.bin",), ("cifar-100-binary/test.bin",)),
+        label_bytes=2,
     ),
     "cifar10_jpeg": ImageSet(
         "CIFAR-10 (JPEG)",
         "cifar10-jpeg",
         mirrors=(),
         files={"cifar10-jpeg.tar.xz": ""},
-        content={"sha256 of content": _CIFAR10_JPEG_SUM},
         read=read_jpeg,
-        sizes=(50_000, 10_000),
-        shape=(3, 32, 32),
-        class_names=_CIFAR10_CLASSES,
         scale=_CIFAR10_SCALE,
+        content={"sha256 of content": _CIFAR10_JPEG_SUM},
+        class_names=_CIFAR10_CLASSES,
         shuffled=True,
     ),
 }
