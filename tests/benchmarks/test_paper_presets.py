@@ -6,11 +6,6 @@ import pytest
 import torch
 
 
-@pytest.fixture(scope="module")
-def paper_presets(program):
-    return program("paper_presets")
-
-
 def test_presets_that_were_not_run_are_timed(paper_presets, harness, tmp_path, monkeypatch):
     arguments = ["--seconds", "0.2", "--only", "dead_neurons:paper", "reinforcement:paper"]
     monkeypatch.setattr(sys, "argv", ["paper_presets.py", *arguments, "--out", str(tmp_path)])

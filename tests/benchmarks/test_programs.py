@@ -40,9 +40,8 @@ def ran(harness, name, folder, *more):
 # ---- training steps ----------------------------------------------------------------------------
 
 
-def test_steps_of_all_forms(program, harness, tmp_path):
+def test_steps_of_all_forms(step_cost, harness, tmp_path):
     """Every form of every optimizer is there, with the bytes that it holds."""
-    step_cost = program("step_cost")
     rows = ran(harness, "step_cost", tmp_path)
     steps = {(r["optimizer"], r["form"]): r for r in rows if r["what"] == "step"}
     assert list(steps) == list(itertools.product(step_cost.OPTIMIZERS, step_cost.FORMS))
@@ -73,9 +72,8 @@ def test_steps_of_three_networks(program, harness, tmp_path, name):
             assert more > (0.01 if form == "attach" else 0.001)
 
 
-def test_what_a_forward_pass_keeps_is_counted_once(program):
+def test_what_a_forward_pass_keeps_is_counted_once(network_cost):
     """A layer keeps its input, which exists already; the loss keeps what goes into it."""
-    network_cost = program("network_cost")
     settings = dataclasses.replace(network_cost.QUICK, widths=(50, 30, 10), mlp_batch=20)
     training = network_cost.training("MLP", network_cost.BASELINE, settings)
     training.step()
@@ -85,8 +83,7 @@ def test_what_a_forward_pass_keeps_is_counted_once(program):
     assert 4 * 20 * (30 + 10) <= kept <= 4 * 20 * (30 + 10) + 100
 
 
-def test_the_full_run_has_the_networks_that_it_says(program):
-    network_cost = program("network_cost")
+def test_the_full_run_has_the_networks_that_it_says(network_cost):
     models = {n: network_cost.network(n, network_cost.FULL) for n in network_cost.NETWORKS}
     sizes = {n: sum(p.numel() for p in model.parameters()) for n, (model, _) in models.items()}
     assert sizes["MLP"] == 976_110
@@ -108,8 +105,7 @@ def test_an_iteration_of_ppo(program, harness, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_pull_alone(program, harness, tmp_path):
-    step_alone = program("step_alone")
+def test_the_pull_alone(step_alone, harness, tmp_path):
     rows = ran(harness, "step_alone", tmp_path)
     for size in step_alone.QUICK.sizes:
         there = {(r["what"], r["form"]): r for r in rows if r["parameters"] == size}
@@ -122,8 +118,7 @@ def test_the_pull_alone(program, harness, tmp_path):
         assert there["pull", "stored + D"]["bytes"] == there["pull", "p + q r"]["bytes"]
 
 
-def test_forms_of_the_pull_leave_the_parameters_finite(program, monkeypatch):
-    step_alone = program("step_alone")
+def test_forms_of_the_pull_leave_the_parameters_finite(step_alone, monkeypatch):
     monkeypatch.setattr(step_alone.recompute, "_kernel", lambda *_: None)
     timed = step_alone.forms(1000, step_alone.QUICK)
     for (_, form, _), work in timed.items():
@@ -136,8 +131,7 @@ def test_forms_of_the_pull_leave_the_parameters_finite(program, monkeypatch):
 # ---- many models -------------------------------------------------------------------------------
 
 
-def test_the_loop_and_the_stacked_models_train_alike(program):
-    many_models = program("many_models")
+def test_the_loop_and_the_stacked_models_train_alike(many_models):
     cell = many_models.Cell((8, 8, 2), models=3, batch=16, compiled=False)
     loop, many = many_models.Loop(cell, "cpu"), many_models.Many(cell, "cpu", False)
     start = [p.clone() for p in many.params()]
@@ -149,9 +143,8 @@ def test_the_loop_and_the_stacked_models_train_alike(program):
         assert (q - first).abs().max() > 0.1, "they have trained"
 
 
-def test_the_products_are_those_of_a_step(program):
+def test_the_products_are_those_of_a_step(many_models):
     """As many multiplications as the stacked models' own, by PyTorch's count."""
-    many_models = program("many_models")
     cell = many_models.Cell((5, 7, 4, 3), models=2, batch=6, compiled=False)
     counts = []
     many = many_models.Many(cell, "cpu", False)
@@ -163,8 +156,7 @@ def test_the_products_are_those_of_a_step(program):
     assert counts[0] == counts[1] > 0
 
 
-def test_the_full_run_has_the_cells_that_it_says(program):
-    many_models = program("many_models")
+def test_the_full_run_has_the_cells_that_it_says(many_models):
     full = many_models.FULL
     cells = many_models.cells(full)
     assert {(c.widths, c.models) for c in cells if c.batch == 32} == set(
@@ -178,8 +170,7 @@ def test_the_full_run_has_the_cells_that_it_says(program):
     assert [sum(p.numel() for p in n.parameters()) for n in networks] == [90, 2410, 101_770]
 
 
-def test_all_forms_of_a_cell_are_timed(program):
-    many_models = program("many_models")
+def test_all_forms_of_a_cell_are_timed(many_models):
     cell = many_models.Cell((4, 3, 2), models=3, batch=16, compiled=False)
     settings = dataclasses.replace(many_models.QUICK, turn=0.001)
     rows = many_models.compare(cell, 0.0, settings)
@@ -199,8 +190,7 @@ def test_all_forms_of_a_cell_are_timed(program):
 # ---- start-up ----------------------------------------------------------------------------------
 
 
-def test_start_up_compares_within_a_round(program, monkeypatch):
-    startup = program("startup")
+def test_start_up_compares_within_a_round(startup, monkeypatch):
     assert startup.start("pass") > 0
     clock = iter(range(10**6))
 
@@ -220,8 +210,7 @@ def test_start_up_compares_within_a_round(program, monkeypatch):
 # ---- the book ----------------------------------------------------------------------------------
 
 
-def test_the_book_is_built_in_a_copy_and_changed_there(program, monkeypatch):
-    book_build = program("book_build")
+def test_the_book_is_built_in_a_copy_and_changed_there(book_build, monkeypatch):
     built = []
 
     def build(place, settings):
@@ -248,8 +237,7 @@ def test_the_book_is_built_in_a_copy_and_changed_there(program, monkeypatch):
     assert "slowest of 1 chapters, trap/reflections | 12 |" in book_build.table(rows)
 
 
-def test_a_book_that_cannot_be_built_is_said_to_be(program, monkeypatch, tmp_path):
-    book_build = program("book_build")
+def test_a_book_that_cannot_be_built_is_said_to_be(book_build, monkeypatch, tmp_path):
     monkeypatch.setattr(book_build, "BUILDER", "build.py")
     (tmp_path / "build.py").write_text("raise SystemExit('no chapter')")
     with pytest.raises(SystemExit, match=r"(?s)the book was not built.*no chapter"):
@@ -259,8 +247,7 @@ def test_a_book_that_cannot_be_built_is_said_to_be(program, monkeypatch, tmp_pat
 # ---- growth ------------------------------------------------------------------------------------
 
 
-def test_a_power_law_is_found_and_continued(program):
-    growth = program("growth")
+def test_a_power_law_is_found_and_continued(growth):
     made = [
         {"curve": "arms", "size": n, "step_ms": 3.0 * n**1.5, "start_s": 1.0, "memory_mb": 8.0 * n}
         for n in (2, 4, 8, 32)
@@ -274,8 +261,7 @@ def test_a_power_law_is_found_and_continued(program):
     assert growth.extrapolated([made[0] | {"step_ms": 1e6}, *made[1:]]) == [near, far]
 
 
-def test_points_are_measured_in_a_random_order_and_listed_in_theirs(program, monkeypatch):
-    growth = program("growth")
+def test_points_are_measured_in_a_random_order_and_listed_in_theirs(growth, monkeypatch):
     asked = []
 
     def fake(point, settings):
@@ -293,8 +279,7 @@ def test_points_are_measured_in_a_random_order_and_listed_in_theirs(program, mon
     assert "extrapolated: " in growth.report(rows)
 
 
-def test_a_point_is_measured_in_a_process_of_its_own(program):
-    growth = program("growth")
+def test_a_point_is_measured_in_a_process_of_its_own(growth):
     point = growth.Point("parameters", (64, 256, 256, 10), 2, 2)
     parameters = 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
     assert point.size == parameters
