@@ -4,6 +4,7 @@ Nothing here asserts a time.
 """
 
 import dataclasses
+import importlib.util
 import itertools
 import json
 import subprocess
@@ -238,8 +239,9 @@ def test_the_book_is_built_in_a_copy_and_changed_there(book_build, monkeypatch):
 
 
 def test_a_book_that_cannot_be_built_is_said_to_be(book_build, monkeypatch, tmp_path):
-    monkeypatch.setattr(book_build, "BUILDER", "build.py")
-    (tmp_path / "build.py").write_text("raise SystemExit('no chapter')")
+    assert importlib.util.find_spec(book_build.BUILDER)
+    monkeypatch.setattr(book_build, "BUILDER", "builder")
+    (tmp_path / "builder.py").write_text("raise SystemExit('no chapter')")
     with pytest.raises(SystemExit, match=r"(?s)the book was not built.*no chapter"):
         book_build.build(tmp_path, book_build.QUICK)
 
