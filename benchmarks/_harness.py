@@ -9,10 +9,8 @@ a ratio compares two forms within a round.
 from __future__ import annotations
 
 import argparse
-import csv
 import datetime
 import gc
-import io
 import json
 import random
 import statistics
@@ -24,6 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -39,6 +38,16 @@ from syre_helpers.training import Moment, listening
 
 RESULTS = Path(__file__).parents[1] / "results"
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a run was told; programs add their own."""
+
+    seconds: Any  # of timing, in all; or one number for each of the things that are timed
+    threads: int = 1
+    device: str = "cpu"
+
 
 # ---- forms of decay ----------------------------------------------------------------------------
 
@@ -203,6 +212,11 @@ def ratios(times: Sequence[float], baseline: Sequence[float]) -> Row:
     return spread("ratio", [a / b for a, b in zip(times, baseline, strict=True)])
 
 
+def timed(times: Sequence[float], baseline: Sequence[float], digits: int = 4) -> Row:
+    """Return what a row says of a form's times: milliseconds, ratio to another form, rounds."""
+    return {**spread("ms", times, digits), **ratios(times, baseline), "rounds": len(times)}
+
+
 def storages() -> dict[int, int]:
     """Return the bytes of every storage that a tensor has, by address."""
     gc.collect()
@@ -246,29 +260,17 @@ def distinct(rows: Iterable[Row], column: str) -> list[Any]:
 
 def write(folder: Path, name: str, rows: Sequence[Row], facts: Mapping[str, Any]) -> None:
     """Write rows as CSV and their provenance as JSON beside it, each whole or not at all."""
-    table = io.StringIO()
-    writer = csv.DictWriter(table, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(folder / f"{name}.csv", table.getvalue())
+    table = pd.DataFrame(rows, dtype=object)  # whole numbers stay so where others are missing
+    write_whole(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     write_whole(folder / f"{name}.json", json.dumps(facts, indent=1) + "\n")
     print(f"\nwritten: {name}.csv and {name}.json in {folder.name}/")
 
 
 def read(folder: Path, name: str) -> tuple[list[Row], dict[str, Any]]:
     """Return the rows and the provenance that `write` wrote."""
-    with (folder / f"{name}.csv").open(newline="") as file:
-        rows = [{k: _value(text) for k, text in row.items()} for row in csv.DictReader(file)]
-    return rows, json.loads((folder / f"{name}.json").read_text())
-
-
-def _value(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text or None
+    table = pd.read_csv(folder / f"{name}.csv", dtype_backend="numpy_nullable").astype(object)
+    facts = json.loads((folder / f"{name}.json").read_text())
+    return table.where(table.notna(), None).to_dict("records"), facts
 
 
 # ---- the command line --------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from _harness import Row
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = {"jobs": {"type": int, "help": "chapters side by side; default 2"}}
-BUILDER = ("-m", "tools.build.site")
+BUILDER = "tools.build.site"
 # Goals of the whole book and of a chapter, in seconds, on two cores.
 WHOLE, CHAPTER = 360, 45
 
@@ -73,7 +73,7 @@ def change(notebook: Path, kind: str) -> None:
 
 def build(place: Path, settings: Settings) -> float:
     """Build the book there; return the seconds."""
-    command = [sys.executable, *BUILDER, "--jobs", str(settings.jobs), *settings.chapters]
+    command = [sys.executable, "-m", BUILDER, "--jobs", str(settings.jobs), *settings.chapters]
     own = {"PYTHONPATH": str(place), "TORCHINDUCTOR_CACHE_DIR": str(place / "compiler")}
     begin = time.perf_counter()
     done = subprocess.run(command, cwd=place, env=os.environ | own, capture_output=True, text=True)

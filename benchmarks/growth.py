@@ -59,8 +59,8 @@ class Point:
         return sizes.get(self.curve, self.arms * self.seeds)
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(_harness.Settings):
     """What was run. The base model is 64-32-10, trained with SGD and momentum."""
 
     hidden: tuple[int, ...] = (8, 32, 128, 512, 2048)  # two layers each, one model
@@ -70,8 +70,6 @@ class Settings:
     samples: int = 1024
     batch: int = 32
     seconds: float = 0.7  # of steps per point
-    threads: int = 1
-    device: str = "cpu"
 
 
 FULL = Settings()

@@ -40,8 +40,8 @@ SAMPLES = 2048
 LOOP, PRODUCTS, PLAIN, COMPILED = "loop", "matrix products", "many", "many, compiled"
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(_harness.Settings):
     """What was run."""
 
     # With biases 90, 2,410 and 101,770 parameters.
@@ -55,7 +55,6 @@ class Settings:
     turn: float = 0.02  # seconds that a form runs at a time
     compile: bool = True
     threads: int = 2
-    device: str = "cpu"
 
 
 FULL = Settings()
@@ -179,20 +178,11 @@ class Products:
         pairs = list(itertools.pairwise(cell.widths))
         weights = [normal(wide, narrow) for narrow, wide in pairs]
         values = [normal(cell.batch, width) for width in cell.widths]
-        forwards = [
-            (values[k], weight.transpose(1, 2), torch.empty_like(values[k + 1]))
-            for k, weight in enumerate(weights)
-        ]
-        to_weights = [
-            (values[k + 1].transpose(1, 2), values[k], torch.empty_like(weight))
-            for k, weight in enumerate(weights)
-        ]
-        to_values = [
-            (values[k + 1], weight, torch.empty_like(values[k]))
-            for k, weight in enumerate(weights)
-            if k > 0  # inputs need no gradient
-        ]
-        self.products = forwards + to_weights + to_values
+        empty, layers = torch.empty_like, range(len(pairs))
+        self.products = [(values[k], weights[k].mT, empty(values[k + 1])) for k in layers]
+        self.products += [(values[k + 1].mT, values[k], empty(weights[k])) for k in layers]
+        # Inputs need no gradient.
+        self.products += [(values[k + 1], weights[k], empty(values[k])) for k in layers[1:]]
 
     def step(self, t: int) -> None:
         """Multiply; all steps are alike."""

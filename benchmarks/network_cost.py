@@ -38,8 +38,8 @@ OPTIONS = _harness.OPTIONS | {
 }
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(_harness.Settings):
     """What was run; images have 3 x 32 x 32 pixels."""
 
     widths: tuple[int, ...] = (784, 700, 600, 10)
@@ -50,8 +50,6 @@ class Settings:
     vit: tuple[int, ...] = (4, 128, 6, 4, 256)  # patch, dim, depth, heads, mlp
     image_batch: int = 32
     seconds: tuple[float, ...] = (20.0, 100.0, 100.0)  # for the steps of each network
-    threads: int = 1
-    device: str = "cpu"
 
 
 FULL = Settings()
@@ -128,10 +126,8 @@ def compare(name: str, seconds: float, settings: Settings, forms: Sequence[str])
             "optimizer": NETWORKS[name],
             "form": form,
             "parameters": parameters,
-            "ms": _harness.median(times[form]),
-            **_harness.ratios(times[form], times[BASELINE]),
             "memory": round(memory[form] / memory[BASELINE], 4),
-            "rounds": len(times[form]),
+            **_harness.timed(times[form], times[BASELINE]),
         }
         for form in forms
     ]

@@ -34,14 +34,12 @@ FORMS = (
 )
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(_harness.Settings):
     """What was run."""
 
     widths: tuple[int, ...] = (64, 64)  # stable-baselines3's own
     seconds: float = 80.0
-    threads: int = 1
-    device: str = "cpu"
 
 
 FULL, QUICK = Settings(), Settings(seconds=1.0)
@@ -76,9 +74,7 @@ def measure(settings: Settings) -> list[Row]:
         {
             "form": form,
             "parameters": made[form][1],
-            "ms": _harness.median(times[form]),
-            **_harness.ratios(times[form], times[BASELINE]),
-            "rounds": len(times[form]),
+            **_harness.timed(times[form], times[BASELINE]),
         }
         for form in FORMS
     ]

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import _harness
-from _harness import Row
+from _harness import Row, Settings
 
 BASELINE = "import torch"
 FORMS = {
@@ -32,16 +31,7 @@ OPTIONS = {"seconds": _harness.OPTIONS["seconds"]}
 COUNTED = "; import time; print(time.process_time())"
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What was run."""
-
-    seconds: float = 110.0
-    threads: int = 1
-    device: str = "cpu"
-
-
-FULL, QUICK = Settings(), Settings(seconds=0.0)
+FULL, QUICK = Settings(seconds=110.0), Settings(seconds=0.0)
 
 
 def start(code: str) -> float:

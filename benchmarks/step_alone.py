@@ -39,16 +39,14 @@ OPTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(_harness.Settings):
     """What was run; float32."""
 
     sizes: tuple[int, ...] = (10**5, 10**6, 10**7, 10**8)
     # By plain operations a hundred million would take half of the time.
     plain_up_to: int = 10**7
     seconds: float = 100.0  # for all sizes together
-    threads: int = 1
-    device: str = "cpu"
 
 
 FULL = Settings()
@@ -116,9 +114,7 @@ def compare(size: int, settings: Settings) -> list[Row]:
             "parameters": size,
             "form": form,
             "bytes": moved,
-            "ms": _harness.median(measured, digits=5),
-            **_harness.ratios(measured, of[what, BASELINE[what]]),
-            "rounds": len(measured),
+            **_harness.timed(measured, of[what, BASELINE[what]], digits=5),
         }
         for (what, form, moved), measured in times.items()
     ]

@@ -28,8 +28,8 @@ CONSTANTS = _harness.CONSTANTS
 FORMS = tuple(form for form in _harness.FORMS if not form.endswith("computed"))
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(_harness.Settings):
     """What was run."""
 
     widths: tuple[int, ...] = (784, 700, 600, 10)
@@ -38,7 +38,6 @@ class Settings:
     burst: int = 4  # steps timed together, after one that is not
     builds: int = 5  # times that all is made anew: where arrays lie in memory matters too
     threads: int = 2
-    device: str = "cpu"
 
 
 FULL = Settings()
@@ -88,8 +87,16 @@ def time_forms(optimizer: str, settings: Settings) -> list[Row]:
         for form, measured in turns.items():
             times[form] += measured
     gc.unfreeze()
-    extra = {form: (held[form] - held[BASELINE]) / parameters for form in FORMS}
-    return [row("step", optimizer, form, times, BASELINE, round(extra[form], 3)) for form in FORMS]
+    return [
+        {
+            "what": "step",
+            "optimizer": optimizer,
+            "form": form,
+            "bytes_per_parameter": round((held[form] - held[BASELINE]) / parameters, 3),
+            **_harness.timed(times[form], times[BASELINE]),
+        }
+        for form in FORMS
+    ]
 
 
 def time_start(settings: Settings) -> list[Row]:
@@ -110,27 +117,10 @@ def time_start(settings: Settings) -> list[Row]:
     }
     turns = _harness.in_turns(makers, clock, 0.0, fewest=6)
     times = {form: measured[1:] for form, measured in turns.items()}  # the first pays for memory
-    return [row("start", None, form, times, "torch.randn", None) for form in makers]
-
-
-def row(
-    what: str,
-    optimizer: str | None,
-    form: str,
-    times: dict[str, list[float]],
-    baseline: str,
-    held: float | None,
-) -> Row:
-    """Return the line of one form."""
-    return {
-        "what": what,
-        "optimizer": optimizer,
-        "form": form,
-        **_harness.spread("ms", times[form]),
-        **_harness.ratios(times[form], times[baseline]),
-        "bytes_per_parameter": held,
-        "rounds": len(times[form]),
-    }
+    return [
+        {"what": "start", "form": form, **_harness.timed(found, times["torch.randn"])}
+        for form, found in times.items()
+    ]
 
 
 def measure(settings: Settings) -> list[Row]:

@@ -39,10 +39,3 @@ def check_fraction(argument: str, value: Any) -> float:
     if check_nonnegative(argument, value) > 1:
         raise ValueError(f"{argument}={value!r} must lie between 0 and 1; 0.1 means 10%")
     return float(value)
-
-
-# Old names, until all callers have moved.
-whole = check_int
-positive_int = check_positive_int
-nonnegative = check_nonnegative
-share = check_fraction

@@ -1,6 +1,7 @@
 """Small sets of images in the published formats."""
 
 import dataclasses
+import functools
 import gzip
 import hashlib
 import io
@@ -14,6 +15,7 @@ from PIL import Image
 from syre_helpers.data.sets import SETS
 
 MIRRORS = ("https://a.example/", "https://b.example/")
+tiny = functools.partial(dataclasses.replace, folder="tiny", mirrors=MIRRORS, sizes=(4, 3))
 
 
 def md5(content):
@@ -48,13 +50,10 @@ def idx_set():
         for kind, shape, top in (("images", (3, 5), 256), ("labels", (), 10))
     }
     archives = {name: gzip.compress(content, mtime=0) for name, content in contents.items()}
-    source = dataclasses.replace(
+    source = tiny(
         SETS["mnist"],
-        folder="tiny",
-        mirrors=MIRRORS,
         files={name: md5(archive) for name, archive in archives.items()},
         content={"md5 of unpacked files": {name: md5(c) for name, c in contents.items()}},
-        sizes=(4, 3),
         shape=(1, 3, 5),
         scale=((0.5,), (0.25,)),
     )
@@ -66,18 +65,13 @@ def cifar_set(name):
     labels = SETS[name].label_bytes
     members = {}
     for seed, (member, count) in enumerate((("a.bin", 2), ("b.bin", 2), ("test.bin", 3))):
-        records = torch.cat(
-            [noise(count, labels, seed=seed, top=7), noise(count, 3072, seed=seed)], 1
-        )
-        members[f"inside/{member}"] = bytes(records.flatten().tolist())
+        parts = noise(count, labels, seed=seed, top=7), noise(count, 3072, seed=seed)
+        members[f"inside/{member}"] = bytes(torch.cat(parts, 1).flatten().tolist())
     # what is not asked for is passed over
     archive = packed({"inside/readme.html": b"<html>"} | members)
-    source = dataclasses.replace(
+    source = tiny(
         SETS[name],
-        folder="tiny",
-        mirrors=MIRRORS,
         files={"tiny.tar.gz": md5(archive)},
-        sizes=(4, 3),
         classes=7,
         members=(("inside/a.bin", "inside/b.bin"), ("inside/test.bin",)),
         scale=((0.5, 0.4, 0.3), (0.2, 0.3, 0.4)),

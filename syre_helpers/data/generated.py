@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from .._checks import nonnegative, positive_int
+from .._checks import check_nonnegative, check_positive_int
 from ..models.mlp_cnn import activation_factory
 from .split import DataSplit, check_dtype
 
@@ -54,8 +54,8 @@ def linear_regression(
     >>> torch.allclose((data.x_test @ found)[:, 0], data.y_test)
     True
     """
-    sizes = positive_int("n_train", n_train), positive_int("n_test", n_test)
-    positive_int("d", d)
+    sizes = check_positive_int("n_train", n_train), check_positive_int("n_test", n_test)
+    check_positive_int("d", d)
     generator = make_generator(seed)
     coefficients = _normal(generator, d)
     return _regression(sizes, d, lambda x: x @ coefficients, noise, generator, dtype)
@@ -116,12 +116,12 @@ def teacher_regression(
     >>> data.y_train.shape, round(data.y_train.var().item())
     (torch.Size([1000, 1]), 1)
     """
-    sizes = positive_int("n_train", n_train), positive_int("n_test", n_test)
-    positive_int("d", d)
+    sizes = check_positive_int("n_train", n_train), check_positive_int("n_test", n_test)
+    check_positive_int("d", d)
     make_activation = activation_factory(activation)
     function = nn.Identity() if make_activation is None else make_activation()
     teacher = make_generator(teacher_seed, "teacher_seed")
-    incoming = 2 * d**-0.5 * _normal(teacher, d, positive_int("units", units))
+    incoming = 2 * d**-0.5 * _normal(teacher, d, check_positive_int("units", units))
     outgoing = _normal(teacher, units, 1)
     probe = function(_normal(teacher, 10_000, d) @ incoming) @ outgoing
     mean, std = probe.mean(), probe.std()
@@ -177,9 +177,9 @@ def low_rank_matrix(
     >>> torch.linalg.svdvals(matrix).round(decimals=4).abs()
     tensor([3.0000, 0.5000, 0.0000, 0.0000])
     """
-    positive_int("rows", rows)
-    positive_int("columns", columns)
-    if positive_int("rank", rank) > min(rows, columns):
+    check_positive_int("rows", rows)
+    check_positive_int("columns", columns)
+    if check_positive_int("rank", rank) > min(rows, columns):
         raise ValueError(f"rank={rank} is more than a {rows} x {columns} matrix can have; lower it")
     if symmetric and rows != columns:
         raise ValueError(f"symmetric=True needs rows == columns, got {rows} and {columns}")
@@ -206,7 +206,7 @@ def _regression(
     generator: torch.Generator,
     dtype: torch.dtype,
 ) -> DataSplit:
-    nonnegative("noise", noise)
+    check_nonnegative("noise", noise)
     check_dtype(dtype)
     x_train, x_test = (_normal(generator, n, d) for n in sizes)
     y_train = target(x_train)

@@ -32,5 +32,5 @@ def origin(loader: str) -> dict[str, Any]:
     if loader == "digits":
         return {"name": "scikit-learn digits", "version": metadata.version("scikit-learn")}
     if loader in SETS:
-        return {"name": SETS[loader].name, **SETS[loader].content}
+        return {"name": SETS[loader].name, **SETS[loader].checksums}
     return {"name": "generated"}

@@ -22,7 +22,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -58,14 +58,15 @@ class ImageSet:
         Name of each file -> the MD5 sum of the file as it is downloaded.
     read : callable
         Its reader: ``read(source, chosen)`` returns the chosen images and classes of both parts.
-    content : dict
-        What identifies the content: a kind of checksum -> the sum, or the sums by file.
-    sizes : tuple of int
-        Numbers of training and test images.
-    shape : tuple of int
-        Channels, height and width of an image.
     scale : tuple of tuple of float
         Means and standard deviations of the training pixels over 255, one number per channel.
+    content : dict, optional
+        What identifies the content: a kind of checksum -> the sum, or the sums by file. Default:
+        the sums of `files`, see `checksums`.
+    sizes : tuple of int
+        Numbers of training and test images. Default 50,000 and 10,000, as CIFAR has.
+    shape : tuple of int
+        Channels, height and width of an image. Default (3, 32, 32).
     classes : int
         Labels are smaller than this. Default 10.
     class_names : tuple of str
@@ -85,16 +86,21 @@ class ImageSet:
     mirrors: tuple[str, ...]
     files: dict[str, str]
     read: Callable[[ImageSet, Chosen], Parts]
-    content: dict[str, Any]
-    sizes: tuple[int, int]
-    shape: tuple[int, int, int]
     scale: tuple[tuple[float, ...], tuple[float, ...]]
+    content: dict[str, Any] = field(default_factory=dict)
+    sizes: tuple[int, int] = (50_000, 10_000)
+    shape: tuple[int, int, int] = (3, 32, 32)
     classes: int = 10
     class_names: tuple[str, ...] = ()
     members: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     label_bytes: int = 1
     flat: bool = False
     shuffled: bool = False
+
+    @property
+    def checksums(self) -> dict[str, Any]:
+        """What identifies the content."""
+        return self.content or {"md5": self.files}
 
     def remote(self, name: str) -> RemoteFile:
         """Return one of the files."""

@@ -1,14 +1,16 @@
-"""The sets of images: one table, and a function for each."""
+"""The sets of images: one table, and a loader for each."""
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .._checks import positive_int, share
+from .._checks import check_fraction, check_positive_int
 from .generated import make_generator
 from .readers import ImageSet, read_cifar, read_idx_set, read_jpeg
 from .split import DataSplit, check_dtype
@@ -58,7 +60,7 @@ def digits(
     from sklearn.datasets import load_digits
 
     check_dtype(dtype)
-    if not 0 < share("test_share", test_share) < 1:
+    if not 0 < check_fraction("test_share", test_share) < 1:
         raise ValueError(
             f"test_share={test_share!r} must lie between 0 and 1; 0.25 means a quarter"
         )
@@ -71,224 +73,166 @@ def digits(
     return DataSplit(x[train], labels[train], x[test], labels[test])
 
 
-def mnist(
-    n_train: int | None = None,
-    n_test: int | None = None,
-    seed: int = 0,
-    *,
-    dtype: torch.dtype = torch.float32,
-) -> DataSplit:
+class Loader(Protocol):
+    """A function that returns a published set of images, or a part of it."""
+
+    def __call__(
+        self,
+        n_train: int | None = None,
+        n_test: int | None = None,
+        seed: int = 0,
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> DataSplit:
+        """Return the images."""
+
+
+def _loader(described: Callable[[], None]) -> Loader:
+    """Return the loader of a set of the table, from a function with the set's name and text."""
+
+    def load(
+        n_train: int | None = None,
+        n_test: int | None = None,
+        seed: int = 0,
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> DataSplit:
+        """Return the images.
+
+        Parameters
+        ----------
+        n_train, n_test : int, optional
+            Numbers of images of each part, drawn at random. Default: all, in the original order.
+        seed : int
+            Of that draw. Default 0.
+        dtype : torch.dtype
+            Default float32.
+
+        Returns
+        -------
+        DataSplit
+            Inputs, see above; targets are the classes, int64.
+
+        Raises
+        ------
+        DataError
+            If a file is damaged, or is nowhere to be found; says what was tried and what to do.
+        ValueError
+            If a number of images is not positive or more than there are.
+        """
+        source = SETS[described.__name__]
+        check_dtype(dtype)
+        generator = make_generator(seed)
+        numbers = {"n_train": n_train, "n_test": n_test}
+        for (argument, number), size in zip(numbers.items(), source.sizes, strict=True):
+            if number is not None and check_positive_int(argument, number) > size:
+                raise ValueError(
+                    f"{argument}={number} is more than the {size} images that there are"
+                )
+        train, test = (
+            torch.randperm(size, generator=generator)[:number]
+            if source.shuffled or number
+            else torch.arange(size)
+            for number, size in zip(numbers.values(), source.sizes, strict=True)
+        )
+        split: list[Tensor] = []
+        for images, labels in source.read(source, (train, test)):
+            scaled = _scaled(images, source, dtype)
+            split += [scaled.flatten(1) if source.flat else scaled, labels.to(torch.int64)]
+        return DataSplit(*split)
+
+    text, heading, references = inspect.cleandoc(described.__doc__ or "").partition(
+        "\n\nReferences\n"
+    )
+    sections = inspect.cleandoc(load.__doc__ or "").partition("\n\n")[2]
+    load.__doc__ = f"{text}\n\n{sections}{heading}{references}"
+    load.__name__ = load.__qualname__ = described.__name__
+    return load
+
+
+@_loader
+def mnist() -> None:
     """Return MNIST: 60,000 + 10,000 handwritten digits of 28 x 28 pixels.
 
     Looked for in the folder that the environment variable SYRE_DATA_DIR names (in ``mnist/`` or
     directly), then in the cache, then downloaded (12 MB). The content is compared with the
     published checksums every time. Pixels are divided by 255, then 0.1307, the mean of the training
-    pixels, is subtracted, and the result divided by their standard deviation 0.3081.
-
-    Parameters
-    ----------
-    n_train, n_test : int, optional
-        Numbers of images of each part, drawn at random. Default: all, in the original order.
-    seed : int
-        Of that draw. Default 0.
-    dtype : torch.dtype
-        Default float32.
-
-    Returns
-    -------
-    DataSplit
-        Inputs (samples, 784), one row of the image after the other; targets are the digits, int64.
-
-    Raises
-    ------
-    DataError
-        If a file is damaged, or is nowhere to be found; says what was tried and what to do.
-    ValueError
-        If a number of images is not positive or more than there are.
+    pixels, is subtracted, and the result divided by their standard deviation 0.3081. Inputs have
+    shape (samples, 784), one row of the image after the other.
 
     References
     ----------
     Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, Gradient-based learning applied to document
     recognition, Proceedings of the IEEE 86 (1998).
     """
-    return _load(SETS["mnist"], n_train, n_test, seed, dtype)
 
 
-def fashion_mnist(
-    n_train: int | None = None,
-    n_test: int | None = None,
-    seed: int = 0,
-    *,
-    dtype: torch.dtype = torch.float32,
-) -> DataSplit:
+@_loader
+def fashion_mnist() -> None:
     """Return Fashion-MNIST: 60,000 + 10,000 pictures of clothes, 28 x 28 pixels, in ten classes.
 
     Found and checked as `mnist` is (folder ``fashion-mnist/``, 31 MB). Pixels are divided by 255,
     then 0.2860, the mean of the training pixels, is subtracted, and the result divided by their
-    standard deviation 0.3530.
-
-    Parameters
-    ----------
-    n_train, n_test : int, optional
-        Numbers of images of each part, drawn at random. Default: all, in the original order.
-    seed : int
-        Of that draw. Default 0.
-    dtype : torch.dtype
-        Default float32.
-
-    Returns
-    -------
-    DataSplit
-        Inputs (samples, 784), one row of the image after the other; targets are classes, int64.
-
-    Raises
-    ------
-    DataError
-        If a file is damaged, or is nowhere to be found; says what was tried and what to do.
-    ValueError
-        If a number of images is not positive or more than there are.
+    standard deviation 0.3530. Inputs have shape (samples, 784), one row of the image after the
+    other.
 
     References
     ----------
     H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST: a novel image dataset for benchmarking machine
     learning algorithms, arXiv:1708.07747 (2017).
     """
-    return _load(SETS["fashion_mnist"], n_train, n_test, seed, dtype)
 
 
-def cifar10(
-    n_train: int | None = None,
-    n_test: int | None = None,
-    seed: int = 0,
-    *,
-    dtype: torch.dtype = torch.float32,
-) -> DataSplit:
+@_loader
+def cifar10() -> None:
     """Return CIFAR-10: 50,000 + 10,000 colour photographs of 32 x 32 pixels in ten classes.
 
     Looked for in the folder that the environment variable SYRE_DATA_DIR names (in ``cifar10/`` or
     directly), then in the cache, then downloaded (170 MB, the binary version). The archive is
     compared with the published checksum every time. Pixels are divided by 255; then the means of
     the three channels (0.4914, 0.4822, 0.4465) are subtracted, and the result divided by the
-    channels' standard deviations (0.2470, 0.2435, 0.2616). All images take 740 MB in float32.
-
-    Parameters
-    ----------
-    n_train, n_test : int, optional
-        Numbers of images of each part, drawn at random. Default: all, in the original order.
-    seed : int
-        Of that draw. Default 0.
-    dtype : torch.dtype
-        Default float32.
-
-    Returns
-    -------
-    DataSplit
-        Inputs (samples, 3, 32, 32); targets are the classes, int64.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged, or is nowhere to be found; says what was tried and what to do.
-    ValueError
-        If a number of images is not positive or more than there are.
+    channels' standard deviations (0.2470, 0.2435, 0.2616). Inputs have shape (samples, 3, 32, 32);
+    all images take 740 MB in float32.
 
     References
     ----------
     A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, technical report,
     University of Toronto, 2009.
     """
-    return _load(SETS["cifar10"], n_train, n_test, seed, dtype)
 
 
-def cifar100(
-    n_train: int | None = None,
-    n_test: int | None = None,
-    seed: int = 0,
-    *,
-    dtype: torch.dtype = torch.float32,
-) -> DataSplit:
+@_loader
+def cifar100() -> None:
     """Return CIFAR-100: 50,000 + 10,000 colour photographs of 32 x 32 pixels in 100 classes.
 
     Found, checked and scaled as `cifar10` is (folder ``cifar100/``, 169 MB), with the channels'
-    means (0.5071, 0.4865, 0.4409) and standard deviations (0.2673, 0.2564, 0.2762). The targets are
-    the 100 fine classes, not the 20 coarse ones.
-
-    Parameters
-    ----------
-    n_train, n_test : int, optional
-        Numbers of images of each part, drawn at random. Default: all, in the original order.
-    seed : int
-        Of that draw. Default 0.
-    dtype : torch.dtype
-        Default float32.
-
-    Returns
-    -------
-    DataSplit
-        Inputs (samples, 3, 32, 32); targets are the classes, int64.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged, or is nowhere to be found; says what was tried and what to do.
-    ValueError
-        If a number of images is not positive or more than there are.
+    means (0.5071, 0.4865, 0.4409) and standard deviations (0.2673, 0.2564, 0.2762). Inputs have
+    shape (samples, 3, 32, 32); the targets are the 100 fine classes, not the 20 coarse ones.
 
     References
     ----------
-    A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, technical report,
-    University of Toronto, 2009.
+    As for `cifar10`.
     """
-    return _load(SETS["cifar100"], n_train, n_test, seed, dtype)
 
 
-def cifar10_jpeg(
-    n_train: int | None = None,
-    n_test: int | None = None,
-    seed: int = 0,
-    *,
-    dtype: torch.dtype = torch.float32,
-) -> DataSplit:
+@_loader
+def cifar10_jpeg() -> None:
     """Return CIFAR-10 (JPEG): CIFAR-10 as it looks after having been saved as JPEG, quality 75.
 
     Looked for as ``cifar10-jpeg.tar.xz`` in the folder that the environment variable SYRE_DATA_DIR
     names (in ``cifar10-jpeg/`` or directly). There is nowhere to download it from; `cifar10` is the
-    original set. The content is compared with a checksum every time. Scaled as `cifar10` is.
-    Needs Pillow (``pip install "syre_helpers[vision]"``). Reading all images takes about a minute.
+    original set. The content is compared with a checksum every time. Scaled as `cifar10` is, with
+    inputs and targets of the same shapes and numbers. The images always come in random order, since
+    the archive has them class by class. Reading all of them takes about a minute, and needs Pillow
+    (``pip install "syre_helpers[vision]"``; without it, an ImportError says so).
 
     Saving as JPEG loses detail, so the pixels are not those of CIFAR-10: call the set
     "CIFAR-10 (JPEG)" wherever a number from it is shown.
 
-    Parameters
-    ----------
-    n_train, n_test : int, optional
-        Numbers of images of each part. Default: all. They always come in random order, since the
-        archive has them class by class.
-    seed : int
-        Of that order. Default 0.
-    dtype : torch.dtype
-        Default float32.
-
-    Returns
-    -------
-    DataSplit
-        Inputs (samples, 3, 32, 32); targets are the classes as CIFAR-10 numbers them, int64.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged, or not there; says what to do.
-    ImportError
-        If Pillow is not installed.
-    ValueError
-        If a number of images is not positive or more than there are.
-
     References
     ----------
-    A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, technical report,
-    University of Toronto, 2009.
+    As for `cifar10`.
     """
-    return _load(SETS["cifar10_jpeg"], n_train, n_test, seed, dtype)
 
 
 def _idx_set(
@@ -320,30 +264,7 @@ def _idx_set(
     )
 
 
-def _cifar_set(
-    classes: int,
-    md5: str,
-    members: tuple[tuple[str, ...], tuple[str, ...]],
-    scale: tuple[tuple[float, ...], tuple[float, ...]],
-) -> ImageSet:
-    """Return a CIFAR set, binary version."""
-    file = f"cifar-{classes}-binary.tar.gz"
-    return ImageSet(
-        f"CIFAR-{classes}",
-        f"cifar{classes}",
-        ("https://www.cs.toronto.edu/~kriz/",),
-        files={file: md5},
-        content={"md5": {file: md5}},
-        read=read_cifar,
-        sizes=(50_000, 10_000),
-        shape=(3, 32, 32),
-        classes=classes,
-        members=members,
-        label_bytes=1 if classes == 10 else 2,
-        scale=scale,
-    )
-
-
+_KRIZHEVSKY = ("https://www.cs.toronto.edu/~kriz/",)
 _CIFAR10_SCALE = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 
 _CIFAR10_CLASSES = (
@@ -383,63 +304,42 @@ SETS = {
             ("bb300cfdad3c16e7a12a480ee83cd310", "15d484375f8d13e6eb1aabb0c3f46965"),
         ),
     ),
-    "cifar10": _cifar_set(
-        10,
-        "c32a1d4ab5d03f1284b67883e8d87530",
-        (
+    "cifar10": ImageSet(
+        "CIFAR-10",
+        "cifar10",
+        _KRIZHEVSKY,
+        files={"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"},
+        read=read_cifar,
+        scale=_CIFAR10_SCALE,
+        members=(
             tuple(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)),
             ("cifar-10-batches-bin/test_batch.bin",),
         ),
-        _CIFAR10_SCALE,
     ),
-    "cifar100": _cifar_set(
-        100,
-        "03b5dce01913d631647c71ecec9e9cb8",
-        (("cifar-100-binary/train.bin",), ("cifar-100-binary/test.bin",)),
-        ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "cifar100": ImageSet(
+        "CIFAR-100",
+        "cifar100",
+        _KRIZHEVSKY,
+        files={"cifar-100-binary.tar.gz": "03b5dce01913d631647c71ecec9e9cb8"},
+        read=read_cifar,
+        scale=((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+        classes=100,
+        members=(("cifar-100-binary/train.bin",), ("cifar-100-binary/test.bin",)),
+        label_bytes=2,
     ),
     "cifar10_jpeg": ImageSet(
         "CIFAR-10 (JPEG)",
         "cifar10-jpeg",
         mirrors=(),
         files={"cifar10-jpeg.tar.xz": ""},
-        content={"sha256 of content": _CIFAR10_JPEG_SUM},
         read=read_jpeg,
-        sizes=(50_000, 10_000),
-        shape=(3, 32, 32),
-        class_names=_CIFAR10_CLASSES,
         scale=_CIFAR10_SCALE,
+        content={"sha256 of content": _CIFAR10_JPEG_SUM},
+        class_names=_CIFAR10_CLASSES,
         shuffled=True,
     ),
 }
 """The published sets, by the name of their function."""
-
-
-def _load(
-    source: ImageSet,
-    n_train: int | None,
-    n_test: int | None,
-    seed: int,
-    dtype: torch.dtype,
-) -> DataSplit:
-    """Return a set, or a part of it, scaled; in random order where it is shuffled or a part."""
-    check_dtype(dtype)
-    generator = make_generator(seed)
-    numbers = {"n_train": n_train, "n_test": n_test}
-    for (argument, number), size in zip(numbers.items(), source.sizes, strict=True):
-        if number is not None and positive_int(argument, number) > size:
-            raise ValueError(f"{argument}={number} is more than the {size} images that there are")
-    train, test = (
-        torch.randperm(size, generator=generator)[:number]
-        if source.shuffled or number
-        else torch.arange(size)
-        for number, size in zip(numbers.values(), source.sizes, strict=True)
-    )
-    split: list[Tensor] = []
-    for images, labels in source.read(source, (train, test)):
-        scaled = _scaled(images, source, dtype)
-        split += [scaled.flatten(1) if source.flat else scaled, labels.to(torch.int64)]
-    return DataSplit(*split)
 
 
 def _scaled(images: Tensor, source: ImageSet, dtype: torch.dtype) -> Tensor:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .._checks import positive_int
+from .._checks import check_positive_int
 from .._provenance import peak_memory_mb, write_whole
 from ..training.callbacks import listening
 from ._common import seeds_of
@@ -155,7 +155,7 @@ def split_seeds(config: Any, parts: int) -> list[Any]:
     [(0, 1, 2, 3), (4, 5, 6), (7, 8, 9)]
     """
     seeds = seeds_of(config.seeds)
-    parts = min(positive_int("parts", parts), len(seeds))
+    parts = min(check_positive_int("parts", parts), len(seeds))
     size, larger = divmod(len(seeds), parts)
     ends = list(itertools.accumulate([size + 1] * larger + [size] * (parts - larger), initial=0))
     return [
@@ -179,7 +179,7 @@ def run_cells(
     import joblib
 
     _check(configs)
-    positive_int("threads", threads)
+    check_positive_int("threads", threads)
     folder = folder.absolute()  # workers may start elsewhere
     files = [folder / f"{_key(run, config)}.json" for config in configs]
     tasks = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..training import Moment, listening
@@ -80,64 +81,56 @@ def panel(function: Callable[..., Any], **controls: Any) -> Any:
     box = ipywidgets.VBox([*controls.values(), ipywidgets.HBox([compute, stop, bar]), result])
     work = _Work(function, controls, compute, stop, bar, result)
     compute.on_click(lambda _: work.start())
-    stop.on_click(lambda _: work.stop())
+    stop.on_click(lambda _: work.stopping.set())
     box.wait = work.wait
     return box
 
 
+@dataclass
 class _Work:
     """What happens between *Compute* and the result."""
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        controls: dict[str, Any],
-        compute: Any,
-        stop: Any,
-        bar: Any,
-        result: Any,
-    ) -> None:
-        self._function = function
-        self._controls = controls
-        self._compute, self._stop, self._bar, self._result = compute, stop, bar, result
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+    function: Callable[..., Any]
+    controls: dict[str, Any]
+    compute: Any
+    stop: Any
+    bar: Any
+    result: Any
+    stopping: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
 
     def start(self) -> None:
         # Set here, not in the thread: a second click must not start a second computation.
-        self._compute.disabled, self._stop.disabled = True, False
-        self._bar.value, self._result.value = 0.0, "<p>Computing …</p>"
-        self._stopping.clear()
-        values = {name: control.value for name, control in self._controls.items()}
-        self._thread = threading.Thread(target=self._run, args=(values,), daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
+        self.compute.disabled, self.stop.disabled = True, False
+        self.bar.value, self.result.value = 0.0, "<p>Computing …</p>"
+        self.stopping.clear()
+        values = {name: control.value for name, control in self.controls.items()}
+        self.thread = threading.Thread(target=self._run, args=(values,), daemon=True)
+        self.thread.start()
 
     def wait(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
+        if self.thread is not None:
+            self.thread.join()
 
     def _run(self, values: dict[str, Any]) -> None:
         try:
             with listening(self._report):
-                shown = _as_html(self._function(**values))
+                shown = _as_html(self.function(**values))
         except Stopped:
             shown = "<p>Stopped. Press <em>Compute</em> to start again.</p>"
         except Exception as error:  # a reader at the controls wants the reason, not a traceback
             shown = _problem(error)
-        self._result.value = shown
-        self._bar.value = 0.0 if self._stopping.is_set() else 1.0
-        self._compute.disabled, self._stop.disabled = False, True
+        self.result.value = shown
+        self.bar.value = 0.0 if self.stopping.is_set() else 1.0
+        self.compute.disabled, self.stop.disabled = False, True
 
     def _report(self, moment: Moment) -> None:
-        if self._stopping.is_set():
+        if self.stopping.is_set():
             raise Stopped
         done = moment.step / moment.steps
         # A message for every step would cost more than the step.
-        if done - self._bar.value >= 0.02 or done == 0:
-            self._bar.value = done
+        if done - self.bar.value >= 0.02 or done == 0:
+            self.bar.value = done
 
 
 def _as_html(shown: Any) -> str:

@@ -95,12 +95,9 @@ class FrameSlider:
             )
         if not label.strip():
             raise ValueError("label is empty; say in words what the slider sets")
-        if start is None:
-            self._start = 0
-        elif start in values:
-            self._start = values.index(start)
-        else:
+        if start is not None and start not in values:
             raise ValueError(f"start={start!r} is not among the values {values!r}")
+        self._start = 0 if start is None else values.index(start)
         self.label = label
         self._frames: list[tuple[str, str, str]] = []
         sizes = set()

@@ -66,9 +66,3 @@ def nan_where_not_finite(measure: Tensor, x: Tensor, dims: int = 2) -> Tensor:
     """
     finite = x.isfinite().flatten(x.ndim - dims).all(-1)
     return torch.where(finite, measure, torch.full_like(measure, torch.nan))
-
-
-def check_tolerance(tol: float) -> None:
-    """Raise ValueError if a tolerance is negative or NaN."""
-    if not tol >= 0:
-        raise ValueError(f"tol={tol!r} must be >= 0")

@@ -52,11 +52,8 @@ def degree_of_symmetry(
     reflections = list(reflections)
     if not reflections:
         raise ValueError("reflections is empty; pass at least one")
-    norm = float(
-        torch.stack([p.detach().double().square().sum().cpu() for p in params.values()])
-        .sum()
-        .sqrt()
-    )
+    squares = [p.detach().double().square().sum().cpu() for p in params.values()]
+    norm = float(torch.stack(squares).sum().sqrt())
     if not math.isfinite(norm):
         return math.nan
     return sum(r.distance(params) <= tol * norm for r in reflections) / len(reflections)

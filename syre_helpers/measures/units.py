@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._arrays import check_tolerance, in_single, nan_where_not_finite, real_matrix
+from .._checks import check_nonnegative
+from ._arrays import in_single, nan_where_not_finite, real_matrix
 
 
 def dead_fraction(x: Tensor, tol: float = 1e-6) -> Tensor:
@@ -31,7 +32,7 @@ def dead_fraction(x: Tensor, tol: float = 1e-6) -> Tensor:
     Raises
     ------
     ValueError
-        If `x` is empty or `tol` negative.
+        If `x` is empty, or `tol` is negative or not finite.
 
     Examples
     --------
@@ -43,7 +44,7 @@ def dead_fraction(x: Tensor, tol: float = 1e-6) -> Tensor:
         raise ValueError(
             f"x is empty (shape {tuple(x.shape)}); pass at least one sample and one unit"
         )
-    check_tolerance(tol)
+    check_nonnegative("tol", tol)
     x = in_single(x if x.is_floating_point() else x.to(torch.get_default_dtype()))
     size = x.abs() if x.ndim == 1 else x.abs().amax(-2)
     dead = size <= tol * size.amax(-1, keepdim=True)
@@ -71,7 +72,8 @@ def duplicate_fraction(weight: Tensor, tol: float = 1e-6) -> Tensor:
     Raises
     ------
     ValueError
-        If `weight` is not a matrix or a batch of them, or `tol` is negative.
+        If `weight` is not a matrix or a batch of them, or `tol` is negative or not
+        finite.
 
     Notes
     -----
@@ -86,7 +88,7 @@ def duplicate_fraction(weight: Tensor, tol: float = 1e-6) -> Tensor:
     0.5
     """
     weight = real_matrix("weight", weight)
-    check_tolerance(tol)
+    check_nonnegative("tol", tol)
     distance = torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist")
     largest = weight.norm(dim=-1).amax(-1)[..., None, None]
     copies = (distance <= tol * largest).tril(-1).any(-1)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from .._checks import positive_int
+from .._checks import check_nonnegative, check_positive_int
 
 
 class MatrixFactorisation(nn.Module):
@@ -44,11 +42,8 @@ class MatrixFactorisation(nn.Module):
 
     def __init__(self, rows: int, columns: int, inner: int, *, std: float | None = None) -> None:
         super().__init__()
-        positive_int("rows", rows)
-        positive_int("columns", columns)
-        positive_int("inner", inner)
-        self.left = _gaussian(rows, inner, std=std)
-        self.right = _gaussian(inner, columns, std=std)
+        self.left = _gaussian(std, rows=rows, inner=inner)
+        self.right = _gaussian(std, inner=inner, columns=columns)
 
     def forward(self) -> Tensor:
         """Return the product, shape (rows, columns)."""
@@ -86,7 +81,7 @@ class SymmetricFactorisation(nn.Module):
 
     def __init__(self, rows: int, inner: int, *, std: float | None = None) -> None:
         super().__init__()
-        self.factor = _gaussian(positive_int("rows", rows), positive_int("inner", inner), std=std)
+        self.factor = _gaussian(std, rows=rows, inner=inner)
 
     def forward(self) -> Tensor:
         """Return the product, shape (rows, rows)."""
@@ -121,18 +116,15 @@ class ProductRegression(nn.Module):
 
     def __init__(self, d: int, *, std: float | None = None) -> None:
         super().__init__()
-        self.u = _gaussian(positive_int("d", d), std=std)
-        self.w = _gaussian(d, std=std)
+        self.u, self.w = (_gaussian(std, d=d) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the predictions, shape (...), of inputs of shape (..., d)."""
         return x @ (self.u * self.w)
 
 
-def _gaussian(*shape: int, std: float | None) -> nn.Parameter:
+def _gaussian(std: float | None, **shape: int) -> nn.Parameter:
     """Draw from torch's global generator, as PyTorch's own layers do."""
-    if std is None:
-        std = shape[-1] ** -0.5
-    if not math.isfinite(std) or std < 0:
-        raise ValueError(f"std={std!r} must be a finite number, 0 or more")
-    return nn.Parameter(std * torch.randn(*shape))
+    sizes = [check_positive_int(axis, size) for axis, size in shape.items()]
+    std = sizes[-1] ** -0.5 if std is None else check_nonnegative("std", std)
+    return nn.Parameter(std * torch.randn(*sizes))

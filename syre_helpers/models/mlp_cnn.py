@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from .._checks import positive_int
+from .._checks import check_positive_int
 
 ACTIVATIONS: dict[str, type[nn.Module] | None] = {
     "tanh": nn.Tanh,
@@ -57,7 +57,7 @@ def mlp(
       (2): Linear(in_features=32, out_features=10, bias=True)
     )
     """
-    widths = [positive_int("widths", width) for width in widths]
+    widths = [check_positive_int("widths", width) for width in widths]
     if len(widths) < 2:
         raise ValueError(
             f"widths={widths!r} needs at least two numbers: the inputs and the outputs"
@@ -96,7 +96,9 @@ def linear_autoencoder(d: int, latent: int) -> nn.Sequential:
     >>> [tuple(p.shape) for p in linear_autoencoder(20, 3).parameters()]
     [(3, 20), (20, 3)]
     """
-    return mlp([positive_int("d", d), positive_int("latent", latent), d], "linear", bias=False)
+    return mlp(
+        [check_positive_int("d", d), check_positive_int("latent", latent), d], "linear", bias=False
+    )
 
 
 def conv_net(
@@ -143,12 +145,12 @@ def conv_net(
     >>> conv_net()(torch.zeros(5, 64)).shape
     torch.Size([5, 10])
     """
-    depth, height, width = (positive_int("image", size) for size in image)
+    depth, height, width = (check_positive_int("image", size) for size in image)
     if not channels:
         raise ValueError("channels is empty; name the output channels of at least one block")
     layers: list[nn.Module] = [nn.Unflatten(1, (depth, height, width))]
     for count in channels:
-        positive_int("channels", count)
+        check_positive_int("channels", count)
         layers += [nn.Conv2d(depth, count, 3, padding=1, bias=False), nn.BatchNorm2d(count)]
         layers += [nn.ReLU(), nn.MaxPool2d(2)]
         depth, height, width = count, height // 2, width // 2
@@ -157,7 +159,7 @@ def conv_net(
             f"channels={tuple(channels)!r} asks for {len(channels)} blocks, but each halves the "
             f"image and {image[1:]} leaves no pixel; use fewer blocks"
         )
-    readout = nn.Linear(depth * height * width, positive_int("n_classes", n_classes))
+    readout = nn.Linear(depth * height * width, check_positive_int("n_classes", n_classes))
     return nn.Sequential(*layers, nn.Flatten(), readout)
 
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from .._checks import positive_int
+from .._checks import check_positive_int
 
 
 def resnet18(n_classes: int = 10, width: int = 64, channels: int = 3) -> nn.Sequential:
@@ -48,9 +48,9 @@ def resnet18(n_classes: int = 10, width: int = 64, channels: int = 3) -> nn.Sequ
     >>> sum(p.numel() for p in resnet18().parameters())
     11173962
     """
-    positive_int("width", width)
+    check_positive_int("width", width)
     stem = OrderedDict(
-        conv=_conv3x3(positive_int("channels", channels), width),
+        conv=_conv3x3(check_positive_int("channels", channels), width),
         norm=nn.BatchNorm2d(width),
         activation=nn.ReLU(),
     )
@@ -62,7 +62,7 @@ def resnet18(n_classes: int = 10, width: int = 64, channels: int = 3) -> nn.Sequ
         parts[f"stage{stage + 1}"] = nn.Sequential(*blocks)
         depth = count
     parts["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    parts["readout"] = nn.Linear(depth, positive_int("n_classes", n_classes))
+    parts["readout"] = nn.Linear(depth, check_positive_int("n_classes", n_classes))
     return nn.Sequential(parts)
 
 

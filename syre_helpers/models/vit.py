@@ -7,7 +7,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from .._checks import positive_int
+from .._checks import check_positive_int
 
 
 def vit(
@@ -66,20 +66,20 @@ def vit(
     >>> model(torch.zeros(5, 3, 32, 32)).shape
     torch.Size([5, 10])
     """
-    channels, height, width = (positive_int("image", size) for size in image)
+    channels, height, width = (check_positive_int("image", size) for size in image)
     for name, value in (("patch", patch), ("dim", dim), ("depth", depth), ("heads", heads)):
-        positive_int(name, value)
+        check_positive_int(name, value)
     if height % patch or width % patch:
         raise ValueError(f"patch={patch} does not divide an image of {height} x {width} pixels")
     if dim % heads:
         raise ValueError(f"heads={heads} does not divide dim={dim}; each head needs as many")
-    blocks = (AttentionBlock(dim, heads, positive_int("mlp", mlp)) for _ in range(depth))
+    blocks = (AttentionBlock(dim, heads, check_positive_int("mlp", mlp)) for _ in range(depth))
     parts: OrderedDict[str, nn.Module] = OrderedDict(
         embed=PatchEmbedding(channels, patch, dim, height // patch * (width // patch)),
         blocks=nn.Sequential(*blocks),
         norm=nn.LayerNorm(dim),
         pool=MeanOverPatches(),
-        readout=nn.Linear(dim, positive_int("n_classes", n_classes)),
+        readout=nn.Linear(dim, check_positive_int("n_classes", n_classes)),
     )
     return nn.Sequential(parts)
 

@@ -18,7 +18,17 @@ Dash = str | tuple[float, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class ArmStyle:
-    """How an arm is drawn: colour as ``#rrggbb``, matplotlib's line style and marker."""
+    """How an arm is drawn.
+
+    Attributes
+    ----------
+    colour : str
+        As ``#rrggbb``.
+    dash : str or tuple
+        Matplotlib's line style.
+    marker : str
+        Matplotlib's marker.
+    """
 
     colour: str
     dash: Dash
@@ -54,6 +64,8 @@ METHODS = {
 
 SPARE = ("#d07080", "#7058a8", "#808848", "#985070", "#a888b8", "#586878")
 """Colours of no method, for all else that a figure shows."""
+
+_SPARE_MARKERS = "XvP*>p"  # unlike each other, and those of the methods that are shown most often
 
 _STRENGTHS = {
     "syre": (("sigma_0", "sigma_ratio"), "#085be9", "#06a1b0"),
@@ -168,7 +180,7 @@ def _labels(source: Any, arm: str) -> list[tuple[object, Mapping[str, Any]]]:
 
 def _spare(number: int) -> ArmStyle:
     """Return the style of the arm of this number among those of no known method."""
-    return ArmStyle(SPARE[number % 6], _DASHES[number % 5], "H8D^sv"[number % 6])
+    return ArmStyle(SPARE[number % 6], _DASHES[number % 5], _SPARE_MARKERS[number % 6])
 
 
 def _apart(style: ArmStyle, used: set[str]) -> ArmStyle:

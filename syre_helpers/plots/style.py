@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .._checks import positive_int
+from .._checks import check_positive_int
 from .palette import SPARE
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ def subplots(
     >>> fig, ax = subplots()
     >>> line = ax.plot([1, 2], [3, 4])
     """
-    positive_int("rows", rows)
-    positive_int("columns", columns)
+    check_positive_int("rows", rows)
+    check_positive_int("columns", columns)
     if size is None:
         size = (6.4, 3.6) if rows == columns == 1 else (7.0 if columns > 1 else 6.4, 3.0 * rows)
     width, height = size

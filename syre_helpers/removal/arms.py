@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from .._checks import nonnegative, positive_int, share
+from .._checks import check_fraction, check_nonnegative, check_positive_int
 from .._random import generator
 from .names import canonical_name
 from .pull import Pull
@@ -129,7 +129,7 @@ class shift_only(Arm):
     sigma_ratio: float = 0.01
 
     def __post_init__(self) -> None:
-        nonnegative("sigma_ratio", self.sigma_ratio)
+        check_nonnegative("sigma_ratio", self.sigma_ratio)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class plain_decay(Arm):
     weight_decay: float
 
     def __post_init__(self) -> None:
-        nonnegative("weight_decay", self.weight_decay)
+        check_nonnegative("weight_decay", self.weight_decay)
 
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
         return Pull(self.weight_decay)
@@ -248,9 +248,9 @@ class weight_fix(Arm):
     scale: float = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        share("fraction", self.fraction)
-        nonnegative("weight_decay", self.weight_decay)
-        nonnegative("scale", self.scale)
+        check_fraction("fraction", self.fraction)
+        check_nonnegative("weight_decay", self.weight_decay)
+        check_nonnegative("scale", self.scale)
 
     def start(self, params: Params, seed: int) -> Params:  # noqa: D102
         values = gaussian(params, seed, "w-fix value", self.scale)
@@ -315,10 +315,10 @@ class shrink_and_perturb(Arm):
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        share("shrink", self.shrink)
-        nonnegative("perturb", self.perturb)
-        positive_int("every", self.every)
-        nonnegative("weight_decay", self.weight_decay)
+        check_fraction("shrink", self.shrink)
+        check_nonnegative("perturb", self.perturb)
+        check_positive_int("every", self.every)
+        check_nonnegative("weight_decay", self.weight_decay)
 
     @property
     def event_every(self) -> int:
@@ -341,7 +341,7 @@ class _Control(plain_decay):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        nonnegative("sigma_ratio", self.sigma_ratio)
+        check_nonnegative("sigma_ratio", self.sigma_ratio)
 
     def _strength(self) -> str:
         return f"{self.method} {self.sigma_ratio:g}"
@@ -389,7 +389,7 @@ class resampled_bias(_Control):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive_int("every", self.every)
+        check_positive_int("every", self.every)
 
     @property
     def pull_every(self) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from .._checks import nonnegative
+from .._checks import check_nonnegative
 
 # Elements pulled at once on a CPU where a buffer is needed: it stays in the cache.
 CACHED = 1 << 18
@@ -56,7 +56,7 @@ class Pull:
     def __post_init__(self) -> None:
         # Tensors come from `stack_pulls`, out of pulls that were checked, and may be traced.
         if not isinstance(self.weight_decay, Tensor):
-            decay = nonnegative("weight_decay", self.weight_decay)
+            decay = check_nonnegative("weight_decay", self.weight_decay)
             object.__setattr__(self, "weight_decay", decay)
 
     def force(self, name: str, p: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._checks import nonnegative, positive_int
+from .._checks import check_nonnegative, check_positive_int
 from .._random import generator
 from .arms import Arm
 
@@ -47,8 +47,8 @@ class redo(Arm):
     activations: Callable[[Params, int], Activations]
 
     def __post_init__(self) -> None:
-        nonnegative("tau", self.tau)
-        positive_int("every", self.every)
+        check_nonnegative("tau", self.tau)
+        check_positive_int("every", self.every)
 
     @property
     def event_every(self) -> int:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .._checks import nonnegative, whole
+from .._checks import check_int, check_nonnegative
 from .attach import Attachment, attachments
 from .names import (
     Where,
@@ -103,18 +103,20 @@ class Syre:
                 "sigma_ratio for a bias in units of 1 / sqrt(fan_in), or sigma_0 for its standard "
                 "deviation outright"
             )
-        self.weight_decay = nonnegative("weight_decay", weight_decay)
-        self.sigma_0 = None if sigma_0 is None else nonnegative("sigma_0", sigma_0)
+        self.weight_decay = check_nonnegative("weight_decay", weight_decay)
+        self.sigma_0 = None if sigma_0 is None else check_nonnegative("sigma_0", sigma_0)
         ratio = (
-            DEFAULT_SIGMA_RATIO if sigma_ratio is None else nonnegative("sigma_ratio", sigma_ratio)
+            DEFAULT_SIGMA_RATIO
+            if sigma_ratio is None
+            else check_nonnegative("sigma_ratio", sigma_ratio)
         )
         self.sigma_ratio = ratio if sigma_0 is None else None
-        self.sigma_D = nonnegative("sigma_D", sigma_D)
+        self.sigma_D = check_nonnegative("sigma_D", sigma_D)
         if self.sigma_D >= 1:
             raise ValueError(
                 f"sigma_D={sigma_D!r} must be below 1, or D has entries that are not positive"
             )
-        self.seed = whole("seed", seed)
+        self.seed = check_int("seed", seed)
         bias = ratio if self.sigma_0 is None else self.sigma_0
         if self.sigma_D > bias:
             warnings.warn(
@@ -429,7 +431,7 @@ class Syre:
             )
         settings = {key: state[key] for key in sorted(expected - {"scales"})}
         scales = {
-            str(name): nonnegative(f"the scale of {name!r}", scale)
+            str(name): check_nonnegative(f"the scale of {name!r}", scale)
             for name, scale in dict(state["scales"]).items()
         }
         new = Syre(**settings)  # what is refused raises here, before anything is changed

@@ -22,6 +22,16 @@ def program():
             del sys.modules[name]
 
 
-@pytest.fixture(scope="session")
-def harness(program):
-    return program("_harness")
+def imported(name):
+    return pytest.fixture(lambda program: program(name), scope="session")
+
+
+harness = imported("_harness")
+book_build = imported("book_build")
+growth = imported("growth")
+many_models = imported("many_models")
+network_cost = imported("network_cost")
+paper_presets = imported("paper_presets")
+startup = imported("startup")
+step_alone = imported("step_alone")
+step_cost = imported("step_cost")

@@ -68,8 +68,7 @@ def test_sentences_about_many_models_have_the_recorded_numbers(program, harness)
         assert sentence in page
 
 
-def test_the_recorded_growth_is_a_full_run_of_the_program(program, harness):
-    growth = program("growth")
+def test_the_recorded_growth_is_a_full_run_of_the_program(growth, harness):
     rows, source = harness.read(RESULTS, "growth")
     assert source["preset"] == "full"
     now = json.loads(json.dumps(asdict(growth.FULL)))

@@ -1,19 +1,12 @@
 """The presets that were not run are timed, and their trainings counted."""
 
-import csv
-import json
 import sys
 
 import pytest
 import torch
 
 
-@pytest.fixture(scope="module")
-def paper_presets(program):
-    return program("paper_presets")
-
-
-def test_presets_that_were_not_run_are_timed(paper_presets, tmp_path, monkeypatch):
+def test_presets_that_were_not_run_are_timed(paper_presets, harness, tmp_path, monkeypatch):
     arguments = ["--seconds", "0.2", "--only", "dead_neurons:paper", "reinforcement:paper"]
     monkeypatch.setattr(sys, "argv", ["paper_presets.py", *arguments, "--out", str(tmp_path)])
     threads = torch.get_num_threads()
@@ -21,16 +14,12 @@ def test_presets_that_were_not_run_are_timed(paper_presets, tmp_path, monkeypatc
         assert paper_presets.main() == 0
     finally:
         torch.set_num_threads(threads)
-    lines = (tmp_path / "not_run.csv").read_text().splitlines()
-    rows = {row["experiment"]: row for row in csv.DictReader(lines)}
-    dead = rows["dead_neurons"]
-    assert (dead["trainings"], dead["steps"]) == ("1", "20000")
-    assert float(dead["hours"]) == pytest.approx(
-        float(dead["seconds_a_step"]) * 20_000 / 3600, abs=0.01
-    )
+    (dead, ppo), facts = harness.read(tmp_path, "not_run")
+    assert (dead["trainings"], dead["steps"]) == (1, 20_000)
+    assert dead["hours"] == pytest.approx(dead["seconds_a_step"] * 20_000 / 3600, abs=0.01)
     # Seven arms, eight seeds, ten phases of two million steps.
-    assert int(rows["reinforcement"]["steps"]) == 7 * 8 * 10 * 976 * 2048
-    assert json.loads((tmp_path / "not_run.json").read_text())["where"]
+    assert ppo["steps"] == 7 * 8 * 10 * 976 * 2048
+    assert facts["where"]
 
 
 def test_trainings_are_counted_without_a_step(paper_presets):
@@ -43,23 +32,16 @@ def test_trainings_are_counted_without_a_step(paper_presets):
 @pytest.mark.parametrize(
     ("name", "preset", "changes"),
     [
-        (
-            "compatibility",
-            "paper",
-            {"width": 1, "n_train": 8, "batch_size": 4, "epochs": 3, "sigmas": (), "seeds": 1},
-        ),
-        (
-            "mode_connectivity",
-            "paper",
-            {"widths": (1,), "batch_size": 4, "points": 3, "sigma_ratios": (1.0,), "seeds": 1},
-        ),
-        ("simclr", "paper", {"width": 1, "out": 2, "batch_size": 4, "seeds": 1}),
-        ("supervised_collapse", "paper-vit", {"dim": 8, "depth": 1, "batch_size": 4, "seeds": 2}),
+        ("compatibility", "paper", {"width": 1, "n_train": 8, "epochs": 3, "sigmas": ()}),
+        ("mode_connectivity", "paper", {"widths": (1,), "points": 3, "sigma_ratios": (1.0,)}),
+        ("simclr", "paper", {"width": 1, "out": 2}),
+        ("supervised_collapse", "paper-vit", {"dim": 8, "depth": 1, "seeds": 2}),
     ],
 )
 def test_computed_trainings_are_those_that_a_run_begins(paper_presets, name, preset, changes):
     module = paper_presets.experiments.load(name)
-    config = paper_presets.experiments.configure(module, preset, data="cifar10", **changes)
+    small = {"data": "cifar10", "batch_size": 4, "seeds": 1} | changes
+    config = paper_presets.experiments.configure(module, preset, **small)
     assert paper_presets.one_by_one(module, config)
     begun = paper_presets.count(module, config)
     assert paper_presets.computed(name, module, config) == begun
@@ -73,9 +55,8 @@ def test_presets_of_mlps_are_stacked(paper_presets):
         assert not paper_presets.one_by_one(module, module.PRESETS[preset])
 
 
-def test_all_that_is_not_recorded_was_timed(paper_presets):
-    with (paper_presets.RESULTS / "not_run.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+def test_all_that_is_not_recorded_was_timed(paper_presets, harness):
+    rows, _ = harness.read(paper_presets.RESULTS, "not_run")
     timed = {f"{row['experiment']}:{row['preset']}" for row in rows}
     assert set(paper_presets.unrecorded()) <= timed, "run benchmarks/paper_presets.py"
     for row in rows:
@@ -84,6 +65,6 @@ def test_all_that_is_not_recorded_was_timed(paper_presets):
         config = module.PRESETS[preset]
         if paper_presets.one_by_one(module, config):
             lengths = paper_presets.computed(name, module, config)
-            assert (len(lengths), sum(lengths)) == (int(row["trainings"]), int(row["steps"]))
-        hours = float(row["seconds_a_step"]) * int(row["steps"]) / 3600
-        assert float(row["hours"]) == pytest.approx(hours, rel=0.06, abs=0.01)
+            assert (len(lengths), sum(lengths)) == (row["trainings"], row["steps"])
+        hours = row["seconds_a_step"] * row["steps"] / 3600
+        assert row["hours"] == pytest.approx(hours, rel=0.06, abs=0.01)

@@ -4,6 +4,7 @@ Nothing here asserts a time.
 """
 
 import dataclasses
+import importlib.util
 import itertools
 import json
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tools.build import chapters
+import chapters
 
 BYTES = {"attach": 4, "attach + D": 8, "parametrize": 4, "penalty": 4}
 
@@ -40,8 +41,9 @@ def ran(harness, name, folder, *more):
 # ---- training steps ----------------------------------------------------------------------------
 
 
-def complete_steps(step_cost, rows):
-    """Check that every form of every optimizer is there, with the bytes that it holds."""
+def test_steps_of_all_forms(step_cost, harness, tmp_path):
+    """Every form of every optimizer is there, with the bytes that it holds."""
+    rows = ran(harness, "step_cost", tmp_path)
     steps = {(r["optimizer"], r["form"]): r for r in rows if r["what"] == "step"}
     assert list(steps) == list(itertools.product(step_cost.OPTIMIZERS, step_cost.FORMS))
     for (_, form), row in steps.items():
@@ -49,41 +51,30 @@ def complete_steps(step_cost, rows):
     assert [r["form"] for r in rows if r["what"] == "start"] == ["torch.randn", "theta_0", "D"]
 
 
-def complete_networks(program, rows):
-    """Check that every form of every network is there, and that memory grows as it must."""
-    networks = program("network_cost").NETWORKS
-    extra = {(r["network"], r["form"]): r["memory"] - 1 for r in rows}
-    assert {name for name, _ in extra} == set(networks)
-    for name in networks:
-        stored = extra[name, "attach"]
-        assert stored > 0.01
-        assert extra[name, "attach + D"] == pytest.approx(2 * stored, rel=0.05), "two arrays"
-    for (name, form), more in extra.items():
-        if form.endswith("computed"):
-            # Some bytes for each array, not for each of its elements; arrays are tiny here.
-            assert abs(more) < 0.1 * extra[name, "attach"]
-        elif form.startswith("built-in"):
-            assert more == pytest.approx(0, abs=1e-3)
-        else:
-            assert more > 0.001
-
-
-def test_steps_of_all_forms(program, harness, tmp_path):
-    complete_steps(program("step_cost"), ran(harness, "step_cost", tmp_path))
-
-
 @pytest.mark.parametrize(
     "name", ["network_cost", pytest.param("computed_cost", marks=pytest.mark.slow)]
 )
 def test_steps_of_three_networks(program, harness, tmp_path, name):
+    """Every form of every network is there, and memory grows as it must."""
     rows = ran(harness, name, tmp_path)
-    complete_networks(program, rows)
-    assert harness.distinct(rows, "form") == list(program(name).FORMS)
+    extra = {(r["network"], r["form"]): r["memory"] - 1 for r in rows}
+    networks = program("network_cost").NETWORKS
+    assert list(extra) == list(itertools.product(networks, program(name).FORMS))
+    for (network, form), more in extra.items():
+        stored = extra[network, "attach"]
+        if form.endswith("computed"):
+            # Some bytes for each array, not for each of its elements; arrays are tiny here.
+            assert abs(more) < 0.1 * stored
+        elif form.startswith("built-in"):
+            assert more == pytest.approx(0, abs=1e-3)
+        elif form == "attach + D":
+            assert more == pytest.approx(2 * stored, rel=0.05), "two arrays"
+        else:
+            assert more > (0.01 if form == "attach" else 0.001)
 
 
-def test_what_a_forward_pass_keeps_is_counted_once(program):
+def test_what_a_forward_pass_keeps_is_counted_once(network_cost):
     """A layer keeps its input, which exists already; the loss keeps what goes into it."""
-    network_cost = program("network_cost")
     settings = dataclasses.replace(network_cost.QUICK, widths=(50, 30, 10), mlp_batch=20)
     training = network_cost.training("MLP", network_cost.BASELINE, settings)
     training.step()
@@ -93,8 +84,7 @@ def test_what_a_forward_pass_keeps_is_counted_once(program):
     assert 4 * 20 * (30 + 10) <= kept <= 4 * 20 * (30 + 10) + 100
 
 
-def test_the_full_run_has_the_networks_that_it_says(program):
-    network_cost = program("network_cost")
+def test_the_full_run_has_the_networks_that_it_says(network_cost):
     models = {n: network_cost.network(n, network_cost.FULL) for n in network_cost.NETWORKS}
     sizes = {n: sum(p.numel() for p in model.parameters()) for n, (model, _) in models.items()}
     assert sizes["MLP"] == 976_110
@@ -116,8 +106,7 @@ def test_an_iteration_of_ppo(program, harness, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_pull_alone(program, harness, tmp_path):
-    step_alone = program("step_alone")
+def test_the_pull_alone(step_alone, harness, tmp_path):
     rows = ran(harness, "step_alone", tmp_path)
     for size in step_alone.QUICK.sizes:
         there = {(r["what"], r["form"]): r for r in rows if r["parameters"] == size}
@@ -130,8 +119,7 @@ def test_the_pull_alone(program, harness, tmp_path):
         assert there["pull", "stored + D"]["bytes"] == there["pull", "p + q r"]["bytes"]
 
 
-def test_forms_of_the_pull_leave_the_parameters_finite(program, monkeypatch):
-    step_alone = program("step_alone")
+def test_forms_of_the_pull_leave_the_parameters_finite(step_alone, monkeypatch):
     monkeypatch.setattr(step_alone.recompute, "_kernel", lambda *_: None)
     timed = step_alone.forms(1000, step_alone.QUICK)
     for (_, form, _), work in timed.items():
@@ -144,8 +132,7 @@ def test_forms_of_the_pull_leave_the_parameters_finite(program, monkeypatch):
 # ---- many models -------------------------------------------------------------------------------
 
 
-def test_the_loop_and_the_stacked_models_train_alike(program):
-    many_models = program("many_models")
+def test_the_loop_and_the_stacked_models_train_alike(many_models):
     cell = many_models.Cell((8, 8, 2), models=3, batch=16, compiled=False)
     loop, many = many_models.Loop(cell, "cpu"), many_models.Many(cell, "cpu", False)
     start = [p.clone() for p in many.params()]
@@ -157,9 +144,8 @@ def test_the_loop_and_the_stacked_models_train_alike(program):
         assert (q - first).abs().max() > 0.1, "they have trained"
 
 
-def test_the_products_are_those_of_a_step(program):
+def test_the_products_are_those_of_a_step(many_models):
     """As many multiplications as the stacked models' own, by PyTorch's count."""
-    many_models = program("many_models")
     cell = many_models.Cell((5, 7, 4, 3), models=2, batch=6, compiled=False)
     counts = []
     many = many_models.Many(cell, "cpu", False)
@@ -171,8 +157,7 @@ def test_the_products_are_those_of_a_step(program):
     assert counts[0] == counts[1] > 0
 
 
-def test_the_full_run_has_the_cells_that_it_says(program):
-    many_models = program("many_models")
+def test_the_full_run_has_the_cells_that_it_says(many_models):
     full = many_models.FULL
     cells = many_models.cells(full)
     assert {(c.widths, c.models) for c in cells if c.batch == 32} == set(
@@ -186,8 +171,7 @@ def test_the_full_run_has_the_cells_that_it_says(program):
     assert [sum(p.numel() for p in n.parameters()) for n in networks] == [90, 2410, 101_770]
 
 
-def test_all_forms_of_a_cell_are_timed(program):
-    many_models = program("many_models")
+def test_all_forms_of_a_cell_are_timed(many_models):
     cell = many_models.Cell((4, 3, 2), models=3, batch=16, compiled=False)
     settings = dataclasses.replace(many_models.QUICK, turn=0.001)
     rows = many_models.compare(cell, 0.0, settings)
@@ -207,8 +191,7 @@ def test_all_forms_of_a_cell_are_timed(program):
 # ---- start-up ----------------------------------------------------------------------------------
 
 
-def test_start_up_compares_within_a_round(program, monkeypatch):
-    startup = program("startup")
+def test_start_up_compares_within_a_round(startup, monkeypatch):
     assert startup.start("pass") > 0
     clock = iter(range(10**6))
 
@@ -228,8 +211,7 @@ def test_start_up_compares_within_a_round(program, monkeypatch):
 # ---- the book ----------------------------------------------------------------------------------
 
 
-def test_the_book_is_built_in_a_copy_and_changed_there(program, monkeypatch):
-    book_build = program("book_build")
+def test_the_book_is_built_in_a_copy_and_changed_there(book_build, monkeypatch):
     built = []
 
     def build(place, settings):
@@ -256,10 +238,10 @@ def test_the_book_is_built_in_a_copy_and_changed_there(program, monkeypatch):
     assert "slowest of 1 chapters, trap/reflections | 12 |" in book_build.table(rows)
 
 
-def test_a_book_that_cannot_be_built_is_said_to_be(program, monkeypatch, tmp_path):
-    book_build = program("book_build")
-    monkeypatch.setattr(book_build, "BUILDER", ("build.py",))
-    (tmp_path / "build.py").write_text("raise SystemExit('no chapter')")
+def test_a_book_that_cannot_be_built_is_said_to_be(book_build, monkeypatch, tmp_path):
+    assert importlib.util.find_spec(book_build.BUILDER)
+    monkeypatch.setattr(book_build, "BUILDER", "builder")
+    (tmp_path / "builder.py").write_text("raise SystemExit('no chapter')")
     with pytest.raises(SystemExit, match=r"(?s)the book was not built.*no chapter"):
         book_build.build(tmp_path, book_build.QUICK)
 
@@ -267,8 +249,7 @@ def test_a_book_that_cannot_be_built_is_said_to_be(program, monkeypatch, tmp_pat
 # ---- growth ------------------------------------------------------------------------------------
 
 
-def test_a_power_law_is_found_and_continued(program):
-    growth = program("growth")
+def test_a_power_law_is_found_and_continued(growth):
     made = [
         {"curve": "arms", "size": n, "step_ms": 3.0 * n**1.5, "start_s": 1.0, "memory_mb": 8.0 * n}
         for n in (2, 4, 8, 32)
@@ -282,8 +263,7 @@ def test_a_power_law_is_found_and_continued(program):
     assert growth.extrapolated([made[0] | {"step_ms": 1e6}, *made[1:]]) == [near, far]
 
 
-def test_points_are_measured_in_a_random_order_and_listed_in_theirs(program, monkeypatch):
-    growth = program("growth")
+def test_points_are_measured_in_a_random_order_and_listed_in_theirs(growth, monkeypatch):
     asked = []
 
     def fake(point, settings):
@@ -301,8 +281,7 @@ def test_points_are_measured_in_a_random_order_and_listed_in_theirs(program, mon
     assert "extrapolated: " in growth.report(rows)
 
 
-def test_a_point_is_measured_in_a_process_of_its_own(program):
-    growth = program("growth")
+def test_a_point_is_measured_in_a_process_of_its_own(growth):
     point = growth.Point("parameters", (64, 256, 256, 10), 2, 2)
     parameters = 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
     assert point.size == parameters

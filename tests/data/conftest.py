@@ -24,6 +24,7 @@ class Web:
     """A folder whose files can be downloaded from every host that is not down."""
 
     def __init__(self, folder):
+        folder.mkdir()
         self.folder, self.asked, self.down = folder, [], ()
 
     def fetch(self, url, output_file, _pooch):
@@ -35,9 +36,7 @@ class Web:
 
 @pytest.fixture
 def web(tmp_path, monkeypatch):
-    folder = tmp_path / "web"
-    folder.mkdir()
-    web = Web(folder)
+    web = Web(tmp_path / "web")
     monkeypatch.setattr(files, "fetch", web.fetch)
     return web
 

@@ -12,13 +12,25 @@ from syre_helpers import plots
 from syre_helpers.interactive import panel
 
 
-def pressed(function, **controls):
+def shown_panel(function, **controls):
+    """Return its buttons, bar and result, and a function that computes to the end."""
     box = panel(function, **controls)
     *_, row, result = box.children
     compute, stop, bar = row.children
+
+    def run(meanwhile=lambda: None):
+        compute.click()
+        meanwhile()
+        box.wait()
+        return result.value
+
+    return compute, stop, bar, result, run
+
+
+def pressed(function, **controls):
+    compute, stop, bar, result, run = shown_panel(function, **controls)
     assert "Compute" in result.value
-    compute.click()
-    box.wait()
+    run()
     assert (compute.disabled, stop.disabled, bar.value) == (False, True, 1.0)
     return result.value
 
@@ -42,13 +54,10 @@ def test_panel_shows_what_the_function_returns():
 
 def test_panel_follows_its_controls():
     number = ipywidgets.FloatText(1.0, description="A number")
-    box = panel(lambda number: number, number=number)
-    *_, row, result = box.children
+    *_, run = shown_panel(lambda number: number, number=number)
     for value in (2.0, 3.0):
         number.value = value
-        row.children[0].click()
-        box.wait()
-        assert result.value == f"<pre>{value}</pre>"
+        assert run() == f"<pre>{value}</pre>"
     assert number.description == "A number"
 
 
@@ -69,14 +78,11 @@ def test_panel_turns_an_exception_into_a_sentence():
 
 def test_panel_is_busy_while_it_computes():
     seen = []
-    box = panel(
+    compute, stop, _, result, run = shown_panel(
         lambda x: seen.append((compute.disabled, stop.disabled, result.value)),
         x=ipywidgets.IntText(1),
     )
-    *_, row, result = box.children
-    compute, stop, _ = row.children
-    compute.click()
-    box.wait()
+    run()
     assert seen == [(True, False, "<p>Computing …</p>")]
 
 
@@ -90,13 +96,10 @@ def train(steps):
 
 
 def test_panel_shows_how_far_training_has_come(capsys):
-    box = panel(train, steps=ipywidgets.IntText(100))
-    *_, row, result = box.children
+    _, _, bar, _, run = shown_panel(train, steps=ipywidgets.IntText(100))
     seen = []
-    row.children[2].observe(lambda change: seen.append(change["new"]), "value")
-    row.children[0].click()
-    box.wait()
-    assert result.value == "<pre>100</pre>"
+    bar.observe(lambda change: seen.append(change["new"]), "value")
+    assert run() == "<pre>100</pre>"
     assert len(seen) >= 20
     assert seen == sorted(seen)
     assert capsys.readouterr().err == "", "no bar of its own"
@@ -104,19 +107,13 @@ def test_panel_shows_how_far_training_has_come(capsys):
 
 def test_panel_stops_in_mid_run_and_starts_again():
     steps = ipywidgets.IntText(10_000_000)
-    box = panel(train, steps=steps)
-    *_, row, result = box.children
-    compute, stop, bar = row.children
-    compute.click()
-    stop.click()
-    box.wait()
-    assert "Stopped" in result.value
-    assert "Traceback" not in result.value
+    compute, stop, bar, _, run = shown_panel(train, steps=steps)
+    shown = run(stop.click)
+    assert "Stopped" in shown
+    assert "Traceback" not in shown
     assert (compute.disabled, stop.disabled, bar.value) == (False, True, 0.0)
     steps.value = 5
-    compute.click()
-    box.wait()
-    assert result.value == "<pre>5</pre>"
+    assert run() == "<pre>5</pre>"
 
 
 @pytest.mark.parametrize(

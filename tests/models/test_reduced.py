@@ -97,15 +97,15 @@ def test_originals_are_left_alone():
         assert torch.equal(value, before[name])
 
 
-def test_deleting_every_unit_is_refused():
-    model = models.mlp([3, 2, 1])
-    models.kill_units(model, "0", [0, 1])
-    with pytest.raises(ValueError, match="keep at least one"):
-        models.without_units(model, "0", [0, 1])
-
-
-def test_layer_norm_counts_the_units():
-    model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 1))
-    models.tie_units(model, "0", [(0, 1)])
-    with pytest.raises(ValueError, match="LayerNorm"):
-        models.merge_units(model, "0", [(0, 1)])
+@pytest.mark.parametrize(
+    ("layers", "make_symmetric", "reduce", "groups", "words"),
+    [
+        ((nn.Tanh(),), models.kill_units, models.without_units, [0, 1, 2, 3], "at least one"),
+        ((nn.LayerNorm(4),), models.tie_units, models.merge_units, [(0, 1)], "LayerNorm"),
+    ],
+)
+def test_what_has_no_smaller_network_is_refused(layers, make_symmetric, reduce, groups, words):
+    model = nn.Sequential(nn.Linear(3, 4), *layers, nn.Linear(4, 1))
+    make_symmetric(model, "0", groups)
+    with pytest.raises(ValueError, match=words):
+        reduce(model, "0", groups)

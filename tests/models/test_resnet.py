@@ -18,9 +18,8 @@ def test_resnet18_has_as_many_parameters_as_its_layers_need(width, n_classes, ch
     assert size(models.resnet18(n_classes, width, channels)) == total
 
 
-def test_the_standard_resnet18_has_its_known_size_and_names():
+def test_the_standard_resnet18_has_its_known_names():
     model = models.resnet18()
-    assert size(model) == 11_173_962
     names = dict(model.named_modules())
     for name in ("stem.conv", "stage1.0.conv1", "stage2.0.shortcut.conv", "stage4.1.norm2"):
         assert name in names

@@ -12,20 +12,21 @@ from syre_helpers import models
 
 def unit_values(model, layer, unit):
     """Everything that a unit owns, as a list of tensors."""
-    modules = dict(model.named_modules())
-    names = list(modules)
-    found = [modules[layer].weight[unit]]
-    if modules[layer].bias is not None:
-        found.append(modules[layer].bias[unit])
-    for name in names[names.index(layer) + 1 :]:
-        module = modules[name]
+    modules = list(model.named_modules())
+    start = [name for name, _ in modules].index(layer)
+    own = modules[start][1]
+    found = [t[unit] for t in (own.weight, own.bias) if t is not None]
+    for _, module in modules[start + 1 :]:
         if isinstance(module, nn.BatchNorm2d):
             found += [t[unit] for t in (module.weight, module.bias, module.running_mean)]
         elif isinstance(module, (nn.Linear, nn.Conv2d)):
-            block = module.weight.shape[1] // modules[layer].weight.shape[0]
-            found.append(module.weight[:, unit * block : (unit + 1) * block])
-            return found
+            # the last that counts: it reads a block of inputs per unit
+            return [*found, module.weight.chunk(len(own.weight), dim=1)[unit]]
     raise AssertionError
+
+
+def assert_same(values, others):
+    assert all(torch.equal(a, b) for a, b in zip(values, others, strict=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -35,15 +36,9 @@ def test_tied_units_are_identical_to_the_last_bit_and_others_untouched(kind):
     models.tie_units(model, layer, GROUPS)
     for first, *others in GROUPS:
         for other in others:
-            for a, b in zip(
-                unit_values(model, layer, first), unit_values(model, layer, other), strict=True
-            ):
-                assert torch.equal(a, b)
+            assert_same(unit_values(model, layer, first), unit_values(model, layer, other))
     for unit in (0, 3, 4, 5, 7):  # the first of each group, and those in none
-        for a, b in zip(
-            unit_values(model, layer, unit), unit_values(before, layer, unit), strict=True
-        ):
-            assert torch.equal(a, b)
+        assert_same(unit_values(model, layer, unit), unit_values(before, layer, unit))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,5 +1,7 @@
 """The vision transformer: its size, and the symmetries that it should have."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.func import functional_call
@@ -52,8 +54,9 @@ def in_head(head, width=4, heads=2, seed=1):
 def test_each_head_can_be_rotated(head, left, right, axes):
     model = seeded(vit)
     params = {name: p.detach() for name, p in model.named_parameters()}
-    names = (f"blocks.1.attention.{side}.weight" for side in (left, right))
-    turn = sh.rotation_reflection(*names, in_head(head), left_axis=axes[0], right_axis=axes[1])
+    names = [f"blocks.1.attention.{side}.weight" for side in (left, right)]
+    turned = partial(sh.rotation_reflection, *names, left_axis=axes[0], right_axis=axes[1])
+    turn = turned(in_head(head))
 
     def loss(p):
         return functional_call(model, p, (images(),)).square().sum()
@@ -63,9 +66,7 @@ def test_each_head_can_be_rotated(head, left, right, axes):
     assert turn.rank(params) == 8 + 8
     # A vector that mixes the heads is no symmetry.
     mixed = (in_head(0) + in_head(1)) / 2**0.5
-    names = (f"blocks.1.attention.{side}.weight" for side in (left, right))
-    wrong = sh.rotation_reflection(*names, mixed, left_axis=axes[0], right_axis=axes[1])
-    assert wrong.violation(loss, params) > 1e-6
+    assert turned(mixed).violation(loss, params) > 1e-6
 
 
 def test_patches_see_each_other_only_through_attention():

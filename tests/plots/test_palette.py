@@ -1,12 +1,11 @@
 """One colour per method, shaded by strength: apart from each other, and seen on both pages."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
+from syre_helpers import arms
 from syre_helpers.plots import NEUTRAL, arm_palette, arm_styles
 from syre_helpers.plots.palette import METHODS, SPARE
 
@@ -14,8 +13,11 @@ WHITE, DARK = "#ffffff", "#14181e"
 OFTEN = ["vanilla", "plain decay", "W-fix", "syre", "syre + D", "D only"]
 SIGMAS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
 FRACTIONS = [0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0]
-SCALES = [("syre", "sigma_ratio", SIGMAS), ("syre + D", "sigma_0", SIGMAS)]
-SCALES += [("W-fix", "fraction", FRACTIONS)]
+SCALES = {
+    "syre": [arms.syre(0.1, sigma) for sigma in SIGMAS],
+    "syre + D": [arms.syre(0.1, sigma_0=sigma, sigma_D=sigma / 10) for sigma in SIGMAS],
+    "W-fix": [arms.weight_fix(fraction, 0.1) for fraction in FRACTIONS],
+}
 
 NORMAL = np.eye(3)
 # Machado, Oliveira and Fernandes (2009), severity 1
@@ -58,23 +60,7 @@ def smallest_distance(colours, seen=NORMAL):
     return min(np.linalg.norm(a - b) for k, a in enumerate(points) for b in points[:k])
 
 
-@dataclass(frozen=True)
-class Arm:
-    """What the palette reads of an arm."""
-
-    label: str
-    method: str
-    strength: tuple = ()
-
-    def settings(self):
-        return {"method": self.method, "weight_decay": 0.1} | dict(self.strength)
-
-
-def family(method, setting, values):
-    return [Arm(f"{method} {value}", method, ((setting, value),)) for value in values]
-
-
-SHADES = [c for scale in SCALES for c in arm_palette(family(*scale)).values()]
+SHADES = [c for scale in SCALES.values() for c in arm_palette(scale).values()]
 
 
 @pytest.mark.parametrize(("page", "of_text"), [(WHITE, 4.5), (DARK, 3.9)])
@@ -97,20 +83,20 @@ def test_spare_colours_are_no_arms(colour):
     assert smallest_distance([*SPARE, colour]) > 0.06
 
 
-@pytest.mark.parametrize(("method", "setting", "values"), SCALES)
-def test_shade_and_marker_follow_from_the_strength_alone(method, setting, values):
-    arms = family(method, setting, values)
-    styles = arm_styles(arms)
+@pytest.mark.parametrize("method", SCALES)
+def test_shade_and_marker_follow_from_the_strength_alone(method):
+    scale = SCALES[method]
+    styles = arm_styles(scale)
     assert smallest_distance([style.colour for style in styles.values()]) > 0.011
-    assert len({style.marker for style in styles.values()}) == len(arms)
-    for arm in arms:
+    assert len({style.marker for style in styles.values()}) == len(scale)
+    for arm in scale:
         assert arm_styles([arm]) == {arm.label: styles[arm.label]}
-    table = pd.DataFrame([{"arm": arm.label} | arm.settings() for arm in arms])
+    table = pd.DataFrame([{"arm": arm.label} | arm.settings() for arm in scale])
     assert arm_styles(table) == styles
 
 
 def test_settings_that_are_no_strength_keep_the_colour():
-    decays = [Arm(f"plain decay, {k}", "plain decay", (("sigma_ratio", k),)) for k in range(1, 8)]
+    decays = [arms.plain_decay(0.1 * k, variant=str(k)) for k in range(1, 8)]
     styles = arm_styles(decays)
     assert {style.colour for style in styles.values()} == {METHODS["plain decay"].colour}
     assert len({style.marker for style in styles.values()}) == len(decays)
@@ -127,7 +113,7 @@ def test_a_name_is_never_taken_apart():
 def test_a_table_is_read_where_its_column_is_that_of_arms(runs):
     table = runs("a", "b").assign(sigma_ratio=0.1, optimizer="Adam")
     table["method"] = table["arm"].map({"a": "syre"})
-    syre = arm_palette(family("syre", "sigma_ratio", [0.1]))["syre 0.1"]
+    syre = arm_palette([arms.syre(0.1, 0.1)])["syre 0.1"]
     assert arm_palette(table) == {"a": syre, "b": SPARE[0]}
     assert arm_palette(table, "optimizer") == {"Adam": SPARE[0]}
     # A strength that varies within an arm is the horizontal axis.

@@ -19,12 +19,9 @@ def loss(p):
     return (p["u"] * p["w"] - 1).square().sum()
 
 
+METHODS = ("__call__", "project", "distance", "nearest", "rank")
 USES = {
-    "call": lambda R, p: R(p),
-    "project": lambda R, p: R.project(p),
-    "distance": lambda R, p: R.distance(p),
-    "nearest": lambda R, p: R.nearest(p),
-    "rank": lambda R, p: R.rank(p),
+    **{name: lambda R, p, name=name: getattr(R, name)(p) for name in METHODS},
     "violation": lambda R, p: R.violation(loss, p),
     "escape_force": lambda R, p: sh.escape_force(R, loss, p),
     "degree_of_symmetry": lambda R, p: sh.degree_of_symmetry([R], p),
@@ -44,7 +41,7 @@ def test_an_involution_that_is_not_orthogonal_is_refused_by_every_method(use, dt
                 USES[use](sh.Reflection(involution(changes), given), params)
 
 
-@pytest.mark.parametrize("use", [use for use in USES if use != "call"])
+@pytest.mark.parametrize("use", [use for use in USES if use != "__call__"])
 def test_other_impostors_are_refused(use):
     turn = sh.Reflection(lambda p: {"u": p["w"], "w": -p["u"]})
     with pytest.raises(ValueError, match="not its own inverse"):
