@@ -141,10 +141,7 @@ def _launch(kernel: Kernel, runs: Sequence[_Run], rate: float) -> None:
 
 @lru_cache(maxsize=4096)
 def _number(role: str, value: float, dtype: torch.dtype) -> Tensor:
-    """Return a number as a tensor of the CPU; in two roles it is two tensors.
-
-    One tensor in two places would be compiled anew, too.
-    """
+    # One tensor in two places would be compiled anew, too: hence the role.
     return torch.tensor(value, dtype=dtype)
 
 
@@ -152,11 +149,7 @@ def _number(role: str, value: float, dtype: torch.dtype) -> Tensor:
 def _table(
     whence: tuple[tuple[Specification, int], ...], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the facts about runs that the kernel takes.
-
-    Keys of theta_0 and of D - 1, shape (runs, 7), the first index within its block, and the scale,
-    shape (runs,).
-    """
+    """Return what the kernel knows of runs: two keys, (runs, 7), first index and scale, (runs,)."""
     at = [(spec, *divmod(begin, 1 << BLOCK_BITS)) for spec, begin in whence]
     at += at[:1] * (_TOGETHER - len(at))
     bias, metric = zip(*(spec.keys(block) for spec, block, _ in at), strict=True)

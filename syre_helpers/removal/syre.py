@@ -305,7 +305,8 @@ class Syre:
         ValueError
             If a parameter is parametrized or sharded already, or is held by a recurrent layer. With
             ``sigma_D > 0``, later at ``optimizer.step()``, if the decay of that optimizer is not
-            known to be coupled.
+            known to be coupled. Later, at what writes to ``layer.weight`` in place (``nn.init``,
+            ``layer.weight.data``, ``clamp_`` on a parameter), which would have no effect.
 
         Warns
         -----
@@ -412,9 +413,11 @@ class Syre:
 
         Raises
         ------
-        TypeError, ValueError
-            If keys are missing or unknown, or a value is none that `Syre` takes. Nothing is changed
-            then.
+        TypeError
+            If a value is of a type that `Syre` does not take. Nothing is changed then.
+        ValueError
+            If keys are missing or unknown, or a value is one that `Syre` refuses. Nothing is
+            changed then.
 
         Warns
         -----

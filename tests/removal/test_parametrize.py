@@ -225,3 +225,36 @@ def test_the_state_of_an_ordinary_model_can_be_loaded(strict):
     syre.remove(twin)
     twin.load_state_dict(other.state_dict())
     assert largest_difference(values(twin), values(other)) == 0
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda layer: nn.init.kaiming_uniform_(layer.weight),
+        lambda layer: nn.init.zeros_(layer.weight),
+        lambda layer: layer.reset_parameters(),
+        lambda layer: layer.weight.mul_(0),
+        lambda layer: layer.weight.data.zero_(),
+        lambda layer: layer.weight.__setitem__(0, 0.0),
+        lambda layer: setattr(layer.weight, "data", torch.zeros(7, 5)),
+        lambda layer: [p.clamp_(-0.01, 0.01) for p in layer.parameters()],
+    ],
+)
+def test_writes_that_would_be_lost_are_refused(write):
+    model, syre = net(), sh.Syre(0.1, sigma_ratio=1.0)
+    syre.parametrize(model)
+    before = values(model)
+    with torch.no_grad():
+        with pytest.raises(ValueError, match=r"would be lost.*layer\.weight = value"):
+            write(model[0])
+        assert largest_difference(values(model), before) == 0
+        assert torch.equal(model[0].weight.data, sh.effective_parameters(model)["0.weight"])
+        expected = 2 * model[0].weight + 1
+        model[0].weight *= 2
+        model[0].weight += 1
+        assert torch.allclose(model[0].weight, expected)
+    assert type(copy.deepcopy(model[0].weight.data)) is torch.Tensor
+    syre.remove(model)
+    nn.init.zeros_(model[0].weight)
+    model[0].weight.data.clamp_(1)
+    assert (model[0].weight == 1).all()
