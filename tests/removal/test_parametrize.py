@@ -129,24 +129,11 @@ def test_frozen_parameters_are_left_alone():
         sh.Syre().penalty(syre.remove(model))
 
 
-def test_pruned_parameters_are_left_alone_and_stay_at_zero():
-    for form in ("attach", "penalty", "parametrize"):
-        model, syre = net(), sh.Syre(0.1, sigma_ratio=1.0)
-        prune.random_unstructured(model[0], "weight", 0.5)
-        if form == "parametrize":
-            with pytest.warns(sh.SyreWarning, match=r"'0\.weight_orig' is pruned.*prune\.remove"):
-                syre.parametrize(model)
-        optimizer = sgd(model.parameters(), 0.1 if form == "parametrize" else 0.0)
-        if form == "attach":
-            syre.attach(optimizer, model)
-        train(
-            model,
-            optimizer,
-            5,
-            (lambda s=syre, m=model: s.penalty(m)) if form == "penalty" else None,
-        )
-        prune.remove(model[0], "weight")
-        assert (model[0].weight == 0).sum() == 18
+def test_pruned_parameters_are_named():
+    model = net()
+    prune.random_unstructured(model[0], "weight", 0.5)
+    with pytest.warns(sh.SyreWarning, match=r"'0\.weight_orig' is pruned.*prune\.remove"):
+        sh.Syre(0.1).parametrize(model)
 
 
 def test_parametrize_warns_when_the_optimizer_decays_otherwise():
@@ -185,6 +172,34 @@ def test_wrappers_that_forward_attributes_are_left_alone():
     syre.remove(model)
     assert (model(x) - before).abs().max() < 1e-14
     assert list(values(model)) == names
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_removal_from_one_of_two_copies_leaves_the_other_as_it_is(which):
+    """They share a class, which PyTorch's removal changes."""
+    model, (x, _), syre = net(), task(), sh.Syre(0.1, sigma_ratio=1.0)
+    before = syre.parametrize(model)(x).detach()
+    both = [model, copy.deepcopy(model)]
+    bare, other = both[which], both[1 - which]
+    syre.remove(bare)
+    assert all(torch.allclose(one(x), before, atol=1e-14) for one in both)
+    other[0].weight = torch.ones_like(other[0].weight)
+    assert (other[0].weight - 1).abs().max() < 1e-14
+    assert not torch.equal(bare[0].weight, other[0].weight)
+    syre.remove(other)
+    assert type(bare[0]) is type(other[0]) is nn.Linear
+
+
+def test_a_loaded_state_brings_its_own_theta_0():
+    saved, other, (x, _) = net(), net(), task()
+    remedy = sh.Syre(0.1, sigma_0=0.5, seed=7)
+    sh.Syre(0.1, sigma_0=0.5, seed=3).parametrize(saved)
+    remedy.parametrize(other).load_state_dict(saved.state_dict())
+    assert torch.equal(other(x), saved(x))
+    for model in (saved, other):
+        train(model, sgd(model.parameters(), 0.1), 5)
+    assert torch.equal(other(x), saved(x)), "and goes on towards it"
+    assert torch.equal(remedy.remove(other)(x), saved(x))
 
 
 class Unreadable(nn.Module):
