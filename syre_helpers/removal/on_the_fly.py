@@ -92,18 +92,17 @@ def _within_blocks(run: _Run) -> Iterator[_Run]:
 
 def _pull_runs_(runs: Sequence[_Run], rate: float) -> None:
     """Pull runs that have one key each, those of a kind by one call of the kernel."""
-    alike: dict[tuple[torch.device, torch.dtype, float], list[_Run]] = {}
+    alike: dict[tuple[Kernel, torch.device, torch.dtype, float], list[_Run]] = {}
     for run in runs:
         kind = run.flat.device, run.flat.dtype, run.specification.sigma_D
         # One element would be compiled separately; from 0.5 on lerp computes from the other end.
         plain = run.flat.numel() == 1 or rate >= 0.5
-        if plain or _kernel(*kind[:2], run.specification.sigma_D > 0) is None:
+        kernel = None if plain else _kernel(*kind[:2], run.specification.sigma_D > 0)
+        if kernel is None:
             _pull_by_pieces_(run.flat, run.specification, rate, run.begin)
         else:
-            alike.setdefault(kind, []).append(run)
-    for (device, dtype, sigma_D), group in alike.items():
-        kernel = _kernel(device, dtype, sigma_D > 0)
-        assert kernel is not None
+            alike.setdefault((kernel, *kind), []).append(run)
+    for (kernel, *_), group in alike.items():
         for k in range(0, len(group), _TOGETHER):
             _launch(kernel, group[k : k + _TOGETHER], rate)
 

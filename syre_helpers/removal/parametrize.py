@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, NoReturn
 from weakref import WeakSet
 
@@ -163,7 +163,7 @@ class _TakePlainValue:
         plain = state.pop(f"{prefix}{self.attribute}", None)
         if plain is None:
             return
-        adding = _first(own_parametrizations(module)[self.attribute])
+        adding = own_parametrizations(module)[self.attribute][0]
         inside = f"{prefix}parametrizations.{self.attribute}."
         state[f"{inside}original"] = plain.to(adding.theta_0) - adding.theta_0
         for name, buffer in adding.named_buffers(prefix=f"{inside}0"):
@@ -171,35 +171,23 @@ class _TakePlainValue:
 
 
 # Where parametrized parameters live. Sharding puts new parameters there, which bear no mark.
-_chains_in_use: WeakSet[nn.Module] = WeakSet()
+_chains_in_use: WeakSet[Any] = WeakSet()
 
 
 def parametrization_of(parameter: Tensor) -> AddTheta0 | None:
     """Return the parametrization by syre that a parameter is under, if any."""
     if is_sharded(parameter):
-        held = [chain for chain in _chains_in_use if _original(chain) is parameter]
-        return _first(held[0]) if held else None
+        return next((one[0] for one in _chains_in_use if one.original is parameter), None)
     return getattr(parameter, "_syre_parametrization", None)
 
 
-def _mark(chain: nn.Module, args: tuple[object, ...]) -> None:
+def _mark(chain: Any, args: tuple[object, ...]) -> None:
     """Note whose parameter this is; before each use too, since a deep copy has new parameters."""
     _chains_in_use.add(chain)
-    original = _original(chain)
-    if not hasattr(original, "_syre_parametrization"):
-        original._syre_parametrization = _first(chain)  # type: ignore[attr-defined]
+    if not hasattr(chain.original, "_syre_parametrization"):
+        chain.original._syre_parametrization = chain[0]
         for name in _SETTING:
-            setattr(original, name, partial(_refuse_to_write, name))
-
-
-def _original(chain: nn.Module) -> Tensor:
-    original: Tensor = chain.original  # type: ignore[assignment]
-    return original
-
-
-def _first(chain: Any) -> AddTheta0:
-    adding: AddTheta0 = chain[0]
-    return adding
+            setattr(chain.original, name, partial(_refuse_to_write, name))
 
 
 def remove_parametrizations(model: nn.Module) -> None:
@@ -279,31 +267,20 @@ def _is_pruned(module: nn.Module, attribute: str) -> bool:
 
 def _check_site(name: str, module: nn.Module, attribute: str) -> None:
     if is_sharded(getattr(module, attribute)):
-        raise ValueError(
-            f"parameter {name!r} is sharded, and what shards it would lose sight of it; use "
-            "syre.attach(optimizer, model)"
-        )
-    if isinstance(module, parametrize.ParametrizationList):
-        raise ValueError(
-            f"parameter {name!r} is parametrized already; remove that parametrization first, or "
-            "use syre.attach(optimizer, model)"
-        )
-    if isinstance(module, nn.RNNBase):
-        raise ValueError(
-            f"parameter {name!r} belongs to {type(module).__name__}, which reads its weights past "
-            "any parametrization; use syre.attach(optimizer, model)"
-        )
+        what = "is sharded, and what shards it would lose sight of it"
+    elif isinstance(module, parametrize.ParametrizationList):
+        what = "is parametrized already, and that parametrization would have to go first"
+    elif isinstance(module, nn.RNNBase):
+        what = f"belongs to {type(module).__name__}, which reads it past any parametrization"
+    else:
+        return
+    raise ValueError(f"parameter {name!r} {what}; use syre.attach(optimizer, model)")
 
 
-_watching = False
-
-
+@cache
 def _watch_optimizers() -> None:
     """Install, once per process, the hook that looks at every optimizer's parameters."""
-    global _watching  # hooks on all optimizers are process-wide by nature
-    if not _watching:
-        register_optimizer_step_pre_hook(_before_step)
-        _watching = True
+    register_optimizer_step_pre_hook(_before_step)
 
 
 @torch.no_grad()
