@@ -33,10 +33,26 @@ def still(model):
         p.grad = torch.zeros_like(p)
 
 
-def train(model, optimizer, steps, penalty=None, before_step=None):
-    """Train on the task with full batches."""
-    x, y = task(next(model.parameters()).dtype)
-    for _ in range(steps):
+def remedied(form, syre, model, make, **how):
+    """Put a model under one form of the remedy; return its optimizer and its penalty, if any.
+
+    ``make(params, weight_decay)`` makes the optimizer. A form of another name changes nothing.
+    """
+    if form == "parametrize":
+        syre.parametrize(model)
+    decays = form in ("parametrize", "plain decay")
+    optimizer = make(model.parameters(), syre.weight_decay if decays else 0)
+    if form == "attach":
+        syre.attach(optimizer, model, **how)
+    return optimizer, (lambda: syre.penalty(model)) if form == "penalty" else None
+
+
+def train(model, optimizer, steps, penalty=None, before_step=None, schedule=None, data=None):
+    """Train on the task, or other data, with full batches."""
+    x, y = data or task(next(model.parameters()).dtype)
+    for step in range(steps):
+        for group in optimizer.param_groups if schedule else []:
+            group["lr"] = schedule(step)
         optimizer.zero_grad()
         loss = (model(x) - y).square().mean()
         (loss + penalty() if penalty else loss).backward()

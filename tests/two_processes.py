@@ -11,6 +11,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import nn
@@ -136,34 +137,27 @@ def accelerated(name):
     return Accelerator(cpu=True, mixed_precision="bf16" if name == "half_precision" else "no")
 
 
-def each_step(call):
-    """Return a callback that tells a function of each training step, with its number from 1."""
-    return lambda moment: moment.rows is None and call(moment.step + 1)
-
-
 INTERRUPTED = {"steps": 23, "checkpoint_every": 6, "optimizer": OPTIMIZERS["adam"]}
+
+
+def checkpointed(accelerator, folder, call):
+    """Train with a checkpoint, and tell a function of each training step, from 1."""
+    return fitted(
+        accelerator, made(mlp), data(), ARMS[3], **INTERRUPTED,
+        callbacks=[lambda moment: moment.rows is None and call(moment.step + 1)],
+        checkpoint=folder / "state" / "run.pt",
+    )  # fmt: skip
 
 
 def killed(accelerator, folder):
     """Train until the second process is gone, without a word, in its 17th step."""
-
-    def die(count):
-        if count == 17 and accelerator.process_index == 1:
-            os._exit(9)
-
-    fitted(
-        accelerator, made(mlp), data(), ARMS[3], **INTERRUPTED,
-        callbacks=[each_step(die)], checkpoint=folder / "state" / "run.pt",
-    )  # fmt: skip
+    last = accelerator.process_index == 1
+    checkpointed(accelerator, folder, lambda step: step == 17 and last and os._exit(9))
 
 
 def resumed(accelerator, folder):
     steps = []
-    run = fitted(
-        accelerator, made(mlp), data(), ARMS[3], **INTERRUPTED,
-        callbacks=[each_step(steps.append)], checkpoint=folder / "state" / "run.pt",
-    )  # fmt: skip
-    return run, len(steps)
+    return checkpointed(accelerator, folder, steps.append), len(steps)
 
 
 def error_of(call):
@@ -234,6 +228,7 @@ def looped(accelerator, model, way, sigma_D, optimizer, prepare=None, parts=1):
     x, y = data(8)
     if accelerator is not None:
         x, y = (t.tensor_split(2)[accelerator.process_index] for t in (x, y))
+    accumulated = parts > 1 and accelerator is not None
     syre = sh.Syre(0.5, 0.3, sigma_D=sigma_D, seed=4)
     if way == "parametrize":
         syre.parametrize(model)
@@ -242,26 +237,19 @@ def looped(accelerator, model, way, sigma_D, optimizer, prepare=None, parts=1):
     made = optimizer(model.parameters())
     if way == "parametrize":
         made.param_groups[0]["weight_decay"] = 0.5
-    if parts > 1 and accelerator is not None:
+    if accumulated:
         model, made = accelerator.prepare(model, made)
-    if way == "attach":
-        syre.attach(made, model)
-    if way == "recompute":
-        # The same to the last bit as what is stored, and so is the one process' reference.
-        syre.attach(made, model, store=accelerator is None)
+    if way in ("attach", "recompute"):
+        # What is recomputed is the same to the last bit as the one process' reference.
+        syre.attach(made, model, store=way == "attach" or accelerator is None)
     for _ in range(5):
-        for own_x, own_y in zip(x.chunk(parts), y.chunk(parts), strict=True):
-            loss = functional.mse_loss(model(own_x), own_y)
-            if parts == 1 or accelerator is None:
-                (loss / parts).backward()
-                continue
-            with accelerator.accumulate(model):
-                accelerator.backward(loss)
-                made.step()
-                made.zero_grad()
-        if parts == 1 or accelerator is None:
-            made.step()
-            made.zero_grad()
+        for part, (own_x, own_y) in enumerate(zip(x.chunk(parts), y.chunk(parts), strict=True)):
+            with accelerator.accumulate(model) if accumulated else contextlib.nullcontext():
+                loss = functional.mse_loss(model(own_x), own_y)
+                accelerator.backward(loss) if accumulated else (loss / parts).backward()
+                if accumulated or part == parts - 1:
+                    made.step()
+                    made.zero_grad()
     return {n.removeprefix("module."): whole(p) for n, p in model.named_parameters()}
 
 
@@ -304,7 +292,7 @@ def wrapped_training(accelerator, folder):
 
 
 TINY = {
-    "compatibility": {"epochs": 1, "batch": 400, "seeds": 1, "sigma_ratios": (0.01,)},
+    "compatibility": {"epochs": 1, "batch_size": 400, "seeds": 1, "sigma_ratios": (0.01,)},
     "supervised_collapse": {
         "preset": "paper-vit", "dim": 16, "depth": 1, "steps": 3, "batch_size": 7, "seeds": 1,
         "decays": (0.5,), "sigma_ratios": (0.3,), "rank_samples": 10,
@@ -319,17 +307,28 @@ def photographs(n_train=None, n_test=None):
     return sh.data.DataSplit(x[:40], y[:40], x[40:], y[40:])
 
 
-def tiny_experiments(accelerator, folder):
-    from syre_helpers import data, experiments
+def without_norm(config):
+    """Return a network for digits that two processes on a CPU can train: one without BatchNorm."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
-    downloaded = data.cifar10
-    data.cifar10 = photographs
-    try:
+
+def small_parts():
+    """Return a context in which experiments have few images and a plain network."""
+    from syre_helpers.experiments import compatibility
+
+    parts = contextlib.ExitStack()
+    parts.enter_context(mock.patch.object(sh.data, "cifar10", photographs))
+    parts.enter_context(mock.patch.object(compatibility, "_network", without_norm))
+    return parts
+
+
+def tiny_experiments(accelerator, folder):
+    from syre_helpers import experiments
+
+    with small_parts():
         return {
             name: experiments.run(name, **changes).to_dict("list") for name, changes in TINY.items()
         }
-    finally:
-        data.cifar10 = downloaded
 
 
 def command(accelerator, folder):
@@ -341,7 +340,7 @@ def command(accelerator, folder):
 
     def run(*words):
         said, erred = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(erred):
+        with small_parts(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(erred):
             status = __main__.main(["run", *words])
         return status, said.getvalue(), erred.getvalue()
 

@@ -29,9 +29,25 @@ Map = Callable[[Params], Params]
 Start = Callable[[Params, int], Params]
 
 
+# What a field of this name must be, in whatever arm it stands.
+_CHECKS: dict[str, Callable[[str, Any], float]] = {
+    "weight_decay": check_nonnegative,
+    "sigma_ratio": check_nonnegative,
+    "scale": check_nonnegative,
+    "perturb": check_nonnegative,
+    "tau": check_nonnegative,
+    "fraction": check_fraction,
+    "shrink": check_fraction,
+    "every": check_positive_int,
+}
+
+
 @dataclass(frozen=True)
 class Arm:
     """One way to train; the base of all others, which say in what they differ from this one.
+
+    Fields named ``weight_decay``, ``sigma_ratio``, ``scale``, ``perturb``, ``tau`` (at least 0),
+    ``fraction``, ``shrink`` (0 to 1) and ``every`` (1 or more) are checked when an arm is made.
 
     Parameters
     ----------
@@ -44,6 +60,10 @@ class Arm:
     """The name of the method: a colour in figures and a column of tables."""
 
     variant: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name in (f.name for f in dataclasses.fields(self) if f.name in _CHECKS):
+            _CHECKS[name](name, getattr(self, name))
 
     @property
     def label(self) -> str:
@@ -73,7 +93,7 @@ class Arm:
         return 0
 
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:
-        """Return the pull of a run.
+        """Return the pull of a run: decay to 0 by the arm's ``weight_decay``, where it has one.
 
         Parameters
         ----------
@@ -89,7 +109,7 @@ class Arm:
         Pull
             The affine pull on parameters of these names.
         """
-        return Pull()
+        return Pull(getattr(self, "weight_decay", 0.0))
 
     def start(self, params: Params, seed: int) -> Params:
         """Return the parameters to start from, given those that the model was made with."""
@@ -128,9 +148,6 @@ class shift_only(Arm):
     method = "shift only"
     sigma_ratio: float = 0.01
 
-    def __post_init__(self) -> None:
-        check_nonnegative("sigma_ratio", self.sigma_ratio)
-
 
 @dataclass(frozen=True)
 class plain_decay(Arm):
@@ -144,12 +161,6 @@ class plain_decay(Arm):
 
     method = "plain decay"
     weight_decay: float
-
-    def __post_init__(self) -> None:
-        check_nonnegative("weight_decay", self.weight_decay)
-
-    def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
-        return Pull(self.weight_decay)
 
 
 @dataclass(frozen=True)
@@ -178,15 +189,7 @@ class syre(Arm):
         return "syre + D" if self.sigma_D else "syre"
 
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyreWarning)  # said once, when the arm was made
-            remedy = Syre(
-                self.weight_decay,
-                self.sigma_ratio if self.sigma_0 is None else None,
-                self.sigma_0,
-                self.sigma_D,
-                seed=seed,
-            )
+        remedy = _quiet(self.weight_decay, self.sigma_ratio, self.sigma_0, self.sigma_D, seed)
         return remedy.pull(params)
 
     def _strength(self) -> str:
@@ -212,15 +215,10 @@ class metric_only(Arm):
     sigma_D: float
 
     def __post_init__(self) -> None:
-        self._remedy(0)
+        _quiet(self.weight_decay, None, 0.0, self.sigma_D)
 
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
-        return self._remedy(seed).pull(params)
-
-    def _remedy(self, seed: int) -> Syre:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyreWarning)  # a D that is not small is the point here
-            return Syre(self.weight_decay, sigma_0=0.0, sigma_D=self.sigma_D, seed=seed)
+        return _quiet(self.weight_decay, None, 0.0, self.sigma_D, seed).pull(params)
 
 
 @dataclass(frozen=True)
@@ -246,11 +244,6 @@ class weight_fix(Arm):
     fraction: float
     weight_decay: float = 0.0
     scale: float = field(default=1.0, kw_only=True)
-
-    def __post_init__(self) -> None:
-        check_fraction("fraction", self.fraction)
-        check_nonnegative("weight_decay", self.weight_decay)
-        check_nonnegative("scale", self.scale)
 
     def start(self, params: Params, seed: int) -> Params:  # noqa: D102
         values = gaussian(params, seed, "w-fix value", self.scale)
@@ -314,19 +307,10 @@ class shrink_and_perturb(Arm):
     every: int
     weight_decay: float = 0.0
 
-    def __post_init__(self) -> None:
-        check_fraction("shrink", self.shrink)
-        check_nonnegative("perturb", self.perturb)
-        check_positive_int("every", self.every)
-        check_nonnegative("weight_decay", self.weight_decay)
-
     @property
     def event_every(self) -> int:
         """How many steps lie between two events."""
         return self.every
-
-    def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
-        return Pull(self.weight_decay)
 
     def event(self, params: Params, seed: int, step: int) -> Params:  # noqa: D102
         fresh = gaussian(params, seed, f"shrink and perturb {step}", self.perturb)
@@ -338,10 +322,6 @@ class _Control(plain_decay):
     """What has a bias of the size of syre's, in another role."""
 
     sigma_ratio: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_nonnegative("sigma_ratio", self.sigma_ratio)
 
     def _strength(self) -> str:
         return f"{self.method} {self.sigma_ratio:g}"
@@ -387,10 +367,6 @@ class resampled_bias(_Control):
     method = "resampled bias"
     every: int = field(default=1, kw_only=True)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive_int("every", self.every)
-
     @property
     def pull_every(self) -> int:
         """How many steps a bias lasts."""
@@ -419,9 +395,6 @@ class symmetric_bias(Arm):
     weight_decay: float
     symmetrise: Map
     sigma_ratio: float = 0.01
-
-    def __post_init__(self) -> None:
-        Syre(self.weight_decay, self.sigma_ratio)
 
     def _strength(self) -> str:
         return f"{self.method} {self.sigma_ratio:g}"
@@ -556,6 +529,13 @@ def gaussian(params: Params, seed: int, purpose: str, ratio: float) -> dict[str,
         * (ratio / max(scales[canonical_name(name)], 1) ** 0.5)
         for name, p in params.items()
     }
+
+
+def _quiet(*settings: Any) -> Syre:
+    """Return a remedy without its warning of a large D: it came with the arm, or D is the point."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyreWarning)
+        return Syre(*settings)
 
 
 def _norm(params: Params) -> Tensor:

@@ -8,6 +8,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -129,14 +130,11 @@ class Attachment:
         if closure is None:
             self._pull(optimizer)
             return None
-        pulled = False
+        pull_once = cache(self._pull)
 
         def evaluate() -> Any:
-            nonlocal pulled
             loss = closure()
-            if not pulled:
-                self._pull(optimizer)
-                pulled = True
+            pull_once(optimizer)
             return loss
 
         return (optimizer, evaluate), {k: v for k, v in kwargs.items() if k != "closure"}
@@ -386,9 +384,7 @@ def _warn_of_rounding(
     for group in optimizer.param_groups:
         # A schedule may start at lr 0; initial_lr is what it starts from.
         step = float(group.get("initial_lr", group["lr"])) * relative_step
-        for p in group["params"]:
-            if not names[p]:
-                continue
+        for p in filter(names.get, group["params"]):
             if p.dtype in (torch.bfloat16, torch.float16):
                 what = (
                     f"parameter {names[p]!r} is {p.dtype}: most of each pull is lost to rounding, "

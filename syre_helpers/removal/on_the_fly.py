@@ -92,18 +92,17 @@ def _within_blocks(run: _Run) -> Iterator[_Run]:
 
 def _pull_runs_(runs: Sequence[_Run], rate: float) -> None:
     """Pull runs that have one key each, those of a kind by one call of the kernel."""
-    alike: dict[tuple[torch.device, torch.dtype, float], list[_Run]] = {}
+    alike: dict[tuple[Kernel, torch.device, torch.dtype, float], list[_Run]] = {}
     for run in runs:
         kind = run.flat.device, run.flat.dtype, run.specification.sigma_D
         # One element would be compiled separately; from 0.5 on lerp computes from the other end.
         plain = run.flat.numel() == 1 or rate >= 0.5
-        if plain or _kernel(*kind[:2], run.specification.sigma_D > 0) is None:
+        kernel = None if plain else _kernel(*kind[:2], run.specification.sigma_D > 0)
+        if kernel is None:
             _pull_by_pieces_(run.flat, run.specification, rate, run.begin)
         else:
-            alike.setdefault(kind, []).append(run)
-    for (device, dtype, sigma_D), group in alike.items():
-        kernel = _kernel(device, dtype, sigma_D > 0)
-        assert kernel is not None
+            alike.setdefault((kernel, *kind), []).append(run)
+    for (kernel, *_), group in alike.items():
         for k in range(0, len(group), _TOGETHER):
             _launch(kernel, group[k : k + _TOGETHER], rate)
 
@@ -141,10 +140,7 @@ def _launch(kernel: Kernel, runs: Sequence[_Run], rate: float) -> None:
 
 @lru_cache(maxsize=4096)
 def _number(role: str, value: float, dtype: torch.dtype) -> Tensor:
-    """Return a number as a tensor of the CPU; in two roles it is two tensors.
-
-    One tensor in two places would be compiled anew, too.
-    """
+    # One tensor in two places would be compiled anew, too: hence the role.
     return torch.tensor(value, dtype=dtype)
 
 
@@ -152,11 +148,7 @@ def _number(role: str, value: float, dtype: torch.dtype) -> Tensor:
 def _table(
     whence: tuple[tuple[Specification, int], ...], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the facts about runs that the kernel takes.
-
-    Keys of theta_0 and of D - 1, shape (runs, 7), the first index within its block, and the scale,
-    shape (runs,).
-    """
+    """Return what the kernel knows of runs: two keys, (runs, 7), first index and scale, (runs,)."""
     at = [(spec, *divmod(begin, 1 << BLOCK_BITS)) for spec, begin in whence]
     at += at[:1] * (_TOGETHER - len(at))
     bias, metric = zip(*(spec.keys(block) for spec, block, _ in at), strict=True)

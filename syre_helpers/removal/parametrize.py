@@ -2,14 +2,17 @@ r"""The paper's form: a model that computes with :math:`\theta + \theta_0`, as a
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cache, partial
+from typing import Any, NoReturn
 from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -49,11 +52,56 @@ class AddTheta0(nn.Module):
 
     def forward(self, theta: Tensor) -> Tensor:
         """Return the effective parameter."""
-        return theta + self.theta_0
+        p = theta + self.theta_0
+        # Compilers, exporters and function transforms bring tensors of their own, or want plain
+        # ones; they do not write to parameters.
+        plain = type(p) is not Tensor or torch.compiler.is_compiling()
+        return p if plain or is_functorch_wrapped_tensor(p) else p.as_subclass(Effective)
 
     def right_inverse(self, p: Tensor) -> Tensor:
         """Return the theta that makes the effective parameter `p`."""
         return p if self.registered else p - self.theta_0
+
+
+class Effective(Tensor):
+    """``theta + theta_0`` as read from a model; writing to it is refused, since it would be lost.
+
+    ``layer.weight += 1`` is not: that assigns the sum to the attribute, which works. What is
+    computed from it is an ordinary tensor.
+    """
+
+    __iadd__, __isub__ = Tensor.__add__, Tensor.__sub__
+    __imul__, __itruediv__ = Tensor.__mul__, Tensor.__truediv__
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.__name__
+        writes = (name.endswith("_") and not name.endswith("__")) or name == "__setitem__"
+        written = next(iter(args or kwargs.values())) if writes or func == _SET_DATA else None
+        if isinstance(written, cls):
+            _refuse_to_write(name if writes else "data")
+        with torch._C.DisableTorchFunctionSubclass():
+            made = func(*args, **(kwargs or {}))
+            return made.as_subclass(cls) if func == _GET_DATA else made
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.as_subclass(Tensor).__reduce_ex__(protocol)
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        return copy.deepcopy(self.as_subclass(Tensor), memo)
+
+
+_GET_DATA, _SET_DATA = Tensor.data.__get__, Tensor.data.__set__  # type: ignore[attr-defined]
+# No optimizer calls these; who does (to clip weights, say) means what the model computes with.
+_SETTING = ("clamp_", "clip_", "fill_", "normal_", "uniform_", "zero_")
+
+
+def _refuse_to_write(name: str, *args: object, **kwargs: object) -> NoReturn:
+    raise ValueError(
+        f"{name} of a parameter under Syre.parametrize would be lost, or miss theta_0: the model "
+        "computes with theta + theta_0. Assign instead (layer.weight = value), or do this before "
+        "syre.parametrize(model) or after syre.remove(model)"
+    )
 
 
 def parametrize_(
@@ -115,7 +163,7 @@ class _TakePlainValue:
         plain = state.pop(f"{prefix}{self.attribute}", None)
         if plain is None:
             return
-        adding = _first(own_parametrizations(module)[self.attribute])
+        adding = own_parametrizations(module)[self.attribute][0]
         inside = f"{prefix}parametrizations.{self.attribute}."
         state[f"{inside}original"] = plain.to(adding.theta_0) - adding.theta_0
         for name, buffer in adding.named_buffers(prefix=f"{inside}0"):
@@ -123,33 +171,23 @@ class _TakePlainValue:
 
 
 # Where parametrized parameters live. Sharding puts new parameters there, which bear no mark.
-_chains_in_use: WeakSet[nn.Module] = WeakSet()
+_chains_in_use: WeakSet[Any] = WeakSet()
 
 
 def parametrization_of(parameter: Tensor) -> AddTheta0 | None:
     """Return the parametrization by syre that a parameter is under, if any."""
     if is_sharded(parameter):
-        held = [chain for chain in _chains_in_use if _original(chain) is parameter]
-        return _first(held[0]) if held else None
+        return next((one[0] for one in _chains_in_use if one.original is parameter), None)
     return getattr(parameter, "_syre_parametrization", None)
 
 
-def _mark(chain: nn.Module, args: tuple[object, ...]) -> None:
+def _mark(chain: Any, args: tuple[object, ...]) -> None:
     """Note whose parameter this is; before each use too, since a deep copy has new parameters."""
     _chains_in_use.add(chain)
-    original = _original(chain)
-    if not hasattr(original, "_syre_parametrization"):
-        original._syre_parametrization = _first(chain)  # type: ignore[attr-defined]
-
-
-def _original(chain: nn.Module) -> Tensor:
-    original: Tensor = chain.original  # type: ignore[assignment]
-    return original
-
-
-def _first(chain: Any) -> AddTheta0:
-    adding: AddTheta0 = chain[0]
-    return adding
+    if not hasattr(chain.original, "_syre_parametrization"):
+        chain.original._syre_parametrization = chain[0]
+        for name in _SETTING:
+            setattr(chain.original, name, partial(_refuse_to_write, name))
 
 
 def remove_parametrizations(model: nn.Module) -> None:
@@ -199,7 +237,8 @@ def remove_parametrizations(model: nn.Module) -> None:
     with torch.no_grad():
         for key, parameter in originals.items():
             parameter.copy_(values[key])
-            del parameter._syre_parametrization
+            for name in ("_syre_parametrization", *_SETTING):
+                delattr(parameter, name)
 
 
 def _give_own_class(module: nn.Module) -> None:
@@ -228,31 +267,20 @@ def _is_pruned(module: nn.Module, attribute: str) -> bool:
 
 def _check_site(name: str, module: nn.Module, attribute: str) -> None:
     if is_sharded(getattr(module, attribute)):
-        raise ValueError(
-            f"parameter {name!r} is sharded, and what shards it would lose sight of it; use "
-            "syre.attach(optimizer, model)"
-        )
-    if isinstance(module, parametrize.ParametrizationList):
-        raise ValueError(
-            f"parameter {name!r} is parametrized already; remove that parametrization first, or "
-            "use syre.attach(optimizer, model)"
-        )
-    if isinstance(module, nn.RNNBase):
-        raise ValueError(
-            f"parameter {name!r} belongs to {type(module).__name__}, which reads its weights past "
-            "any parametrization; use syre.attach(optimizer, model)"
-        )
+        what = "is sharded, and what shards it would lose sight of it"
+    elif isinstance(module, parametrize.ParametrizationList):
+        what = "is parametrized already, and that parametrization would have to go first"
+    elif isinstance(module, nn.RNNBase):
+        what = f"belongs to {type(module).__name__}, which reads it past any parametrization"
+    else:
+        return
+    raise ValueError(f"parameter {name!r} {what}; use syre.attach(optimizer, model)")
 
 
-_watching = False
-
-
+@cache
 def _watch_optimizers() -> None:
     """Install, once per process, the hook that looks at every optimizer's parameters."""
-    global _watching  # hooks on all optimizers are process-wide by nature
-    if not _watching:
-        register_optimizer_step_pre_hook(_before_step)
-        _watching = True
+    register_optimizer_step_pre_hook(_before_step)
 
 
 @torch.no_grad()

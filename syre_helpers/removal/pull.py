@@ -208,11 +208,9 @@ def pulled(p: Tensor, theta_0: Tensor, xi: Tensor | None, rate: Tensor) -> Tenso
 
 
 def _fma(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """Return ``a * b + c``, rounded once where PyTorch's compiler has a word for it.
-
-    Its ready-made operations, which `pull_together_` uses, round once. Where the word is missing,
-    the two may differ by one rounding.
-    """
+    """Return ``a * b + c``, rounded once where PyTorch's compiler has a word for it."""
+    # The operations that `pull_together_` uses round once. Where the word is missing, the two may
+    # differ by one rounding.
     fused = getattr(torch.ops.prims, "fma", None)
     return a * b + c if fused is None else fused(a, b, c)
 

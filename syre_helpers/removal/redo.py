@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._checks import check_nonnegative, check_positive_int
 from .._random import generator
 from .arms import Arm
 
@@ -45,10 +44,6 @@ class redo(Arm):
     tau: float
     every: int
     activations: Callable[[Params, int], Activations]
-
-    def __post_init__(self) -> None:
-        check_nonnegative("tau", self.tau)
-        check_positive_int("every", self.every)
 
     @property
     def event_every(self) -> int:

@@ -129,11 +129,9 @@ def _places(tensor: Tensor) -> list[Tensor]:
 
 
 def _part(place: Tensor, placement: Any, parts: int, own: int) -> Tensor:
-    """Return the share of a process along one axis, in the order in which it holds it.
-
-    A strided shard, as made where ``fully_shard`` meets tensor parallelism, is a share of each of
-    several pieces.
-    """
+    """Return the share of a process along one axis, in the order in which it holds it."""
+    # A strided shard, as made where ``fully_shard`` meets tensor parallelism, is a share of each of
+    # several pieces.
     pieces = place.chunk(getattr(placement, "split_factor", 1))
     shares = [piece.chunk(parts)[own : own + 1] for piece in pieces]
     return torch.cat([place[:0], *(share for found in shares for share in found)])

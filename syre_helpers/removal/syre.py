@@ -34,6 +34,7 @@ from .theta_0 import Specification, fan_ins
 from .warning import SyreWarning
 
 DEFAULT_SIGMA_RATIO = 0.01
+_SETTINGS = ("weight_decay", "sigma_ratio", "sigma_0", "sigma_D", "seed")
 Make = Callable[[Specification, Tensor, int | None], Tensor]
 
 
@@ -103,21 +104,20 @@ class Syre:
                 "sigma_ratio for a bias in units of 1 / sqrt(fan_in), or sigma_0 for its standard "
                 "deviation outright"
             )
+        if sigma_ratio is None and sigma_0 is None:
+            sigma_ratio = DEFAULT_SIGMA_RATIO
         self.weight_decay = check_nonnegative("weight_decay", weight_decay)
-        self.sigma_0 = None if sigma_0 is None else check_nonnegative("sigma_0", sigma_0)
-        ratio = (
-            DEFAULT_SIGMA_RATIO
-            if sigma_ratio is None
-            else check_nonnegative("sigma_ratio", sigma_ratio)
+        self.sigma_ratio, self.sigma_0 = (
+            None if value is None else check_nonnegative(name, value)
+            for name, value in (("sigma_ratio", sigma_ratio), ("sigma_0", sigma_0))
         )
-        self.sigma_ratio = ratio if sigma_0 is None else None
         self.sigma_D = check_nonnegative("sigma_D", sigma_D)
         if self.sigma_D >= 1:
             raise ValueError(
                 f"sigma_D={sigma_D!r} must be below 1, or D has entries that are not positive"
             )
         self.seed = check_int("seed", seed)
-        bias = ratio if self.sigma_0 is None else self.sigma_0
+        bias = self.sigma_ratio or self.sigma_0 or 0.0
         if self.sigma_D > bias:
             warnings.warn(
                 f"sigma_D={self.sigma_D:g} is not small against the bias ({bias:g}); the theory of "
@@ -135,15 +135,8 @@ class Syre:
         self._stored: dict[object, Tensor] = {}
 
     def __repr__(self) -> str:
-        scale = (
-            f"sigma_ratio={self.sigma_ratio:g}"
-            if self.sigma_0 is None
-            else f"sigma_0={self.sigma_0:g}"
-        )
-        return (
-            f"Syre(weight_decay={self.weight_decay:g}, {scale}, "
-            f"sigma_D={self.sigma_D:g}, seed={self.seed})"
-        )
+        given = {key: getattr(self, key) for key in _SETTINGS}
+        return f"Syre({', '.join(f'{k}={v!r}' for k, v in given.items() if v is not None)})"
 
     def bias(self, name: str, tensor: Tensor) -> Tensor:
         r"""Return :math:`\theta_0` of one parameter.
@@ -307,7 +300,8 @@ class Syre:
         ValueError
             If a parameter is parametrized or sharded already, or is held by a recurrent layer. With
             ``sigma_D > 0``, later at ``optimizer.step()``, if the decay of that optimizer is not
-            known to be coupled.
+            known to be coupled. Later, at what writes to ``layer.weight`` in place (``nn.init``,
+            ``layer.weight.data``, ``clamp_`` on a parameter), which would have no effect.
 
         Warns
         -----
@@ -395,14 +389,7 @@ class Syre:
         dict
             Fit for JSON and for ``torch.load(..., weights_only=True)``.
         """
-        return {
-            "weight_decay": self.weight_decay,
-            "sigma_ratio": self.sigma_ratio,
-            "sigma_0": self.sigma_0,
-            "sigma_D": self.sigma_D,
-            "seed": self.seed,
-            "scales": dict(self._scales),
-        }
+        return {key: getattr(self, key) for key in _SETTINGS} | {"scales": dict(self._scales)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over settings and scales; what is attached follows at its next step.
@@ -414,9 +401,11 @@ class Syre:
 
         Raises
         ------
-        TypeError, ValueError
-            If keys are missing or unknown, or a value is none that `Syre` takes. Nothing is changed
-            then.
+        TypeError
+            If a value is of a type that `Syre` does not take. Nothing is changed then.
+        ValueError
+            If keys are missing or unknown, or a value is one that `Syre` refuses. Nothing is
+            changed then.
 
         Warns
         -----
@@ -429,15 +418,14 @@ class Syre:
                 f"state has the keys {sorted(state)}, expected {sorted(expected)}; pass what "
                 "Syre.state_dict() returned"
             )
-        settings = {key: state[key] for key in sorted(expected - {"scales"})}
+        settings = {key: state[key] for key in _SETTINGS}
         scales = {
             str(name): check_nonnegative(f"the scale of {name!r}", scale)
             for name, scale in dict(state["scales"]).items()
         }
         new = Syre(**settings)  # what is refused raises here, before anything is changed
         before = {key: getattr(self, key) for key in settings}
-        for key in settings:
-            setattr(self, key, getattr(new, key))
+        vars(self).update({key: getattr(new, key) for key in settings})
         other = [key for key, value in before.items() if getattr(self, key) != value]
         if other and any(_syre_of(one) is self for one in attachments()):
             warnings.warn(

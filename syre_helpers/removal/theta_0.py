@@ -64,10 +64,7 @@ class Specification:
         return (uniform(self.seed, self._purposes[1], index) * self.sigma_D).to(dtype)
 
     def keys(self, block: int) -> tuple[list[int], list[int]]:
-        """Return the keys of theta_0 and of D - 1 for one block of indices.
-
-        Where D is 1 the second is the first once more.
-        """
+        """Return the keys of theta_0 and of D - 1 for one block of indices; where D is 1, equal."""
         theta_0, D = (key_words(self.seed, purpose, block) for purpose in self._purposes)
         return theta_0, D if self.sigma_D else theta_0
 

@@ -10,12 +10,11 @@ import json
 import subprocess
 import sys
 
+import chapters
 import nbformat
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-
-import chapters
 
 BYTES = {"attach": 4, "attach + D": 8, "parametrize": 4, "penalty": 4}
 

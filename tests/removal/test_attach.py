@@ -3,13 +3,14 @@
 import copy
 import io
 import warnings
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
+from torch.optim import lr_scheduler
 
 import syre_helpers as sh
-import two_processes
 from small_task import flat, largest_difference, net, still, task, train, values
 from syre_helpers import arms, reference
 from syre_helpers.removal import around, attach_pull, on_the_fly
@@ -21,31 +22,46 @@ def sgd(params, decay=0.0, lr=0.1):
     return torch.optim.SGD(params, lr=lr, weight_decay=decay)
 
 
-def test_attach_ends_with_remove_and_can_be_repeated():
+def moved(model, optimizer):
+    """Return the names of the parameters that a step without gradients moves."""
+    before = values(model)
+    still(model)
+    optimizer.step()
+    return {n for n, p in values(model).items() if not torch.equal(p, before[n])}
+
+
+@pytest.mark.parametrize(
+    "attach",
+    [sh.Syre(DECAY).attach, partial(attach_pull, sh.Pull(DECAY))],
+    ids=["syre", "pull"],
+)
+def test_a_pull_ends_with_remove_and_can_be_repeated(attach):
     model = net()
     optimizer = sgd(model.parameters())
-    still(model)
-    start = flat(model)
-    handle = sh.Syre(DECAY).attach(optimizer, model)
+    handle = attach(optimizer, model)
     with pytest.raises(ValueError, match=r"'0.weight'.*earlier attach"):
         sh.Syre(DECAY).attach(optimizer, model)
+    assert len(moved(model, optimizer)) == 4
     handle.remove()
-    optimizer.step()
-    assert torch.equal(flat(model), start)
+    assert not moved(model, optimizer)
     sh.Syre(DECAY).attach(optimizer, model)
-    optimizer.step()
-    assert not torch.equal(flat(model), start)
-
-
-def test_where_selects_parameters():
-    model = net()
-    optimizer = sgd(model.parameters())
-    sh.Syre(DECAY, seed=2).attach(optimizer, model, where=lambda name, p: p.ndim > 1)
+    assert len(moved(model, optimizer)) == 4
     still(model)
-    start = sh.effective_parameters(net())
+    model[0].bias.grad, start = None, model[0].bias.detach().clone()
     optimizer.step()
-    changed = {n for n, p in sh.effective_parameters(model).items() if not torch.equal(p, start[n])}
-    assert changed == {"0.weight", "2.weight"}
+    assert torch.equal(model[0].bias, start), "as the optimizers leave alone what has no gradient"
+
+
+def test_where_selects_parameters_and_masks_freeze():
+    model = net()
+    optimizer, mask = sgd(model.parameters()), {"0.weight": torch.zeros(7, 5).double()}
+    handle = sh.Syre(DECAY).attach(optimizer, model, where=lambda name, p: p.ndim > 1)
+    assert moved(model, optimizer) == {"0.weight", "2.weight"}
+    handle.remove()
+    attach_pull(sh.Pull(DECAY, mask=mask), optimizer, model, where=lambda name, p: p.ndim > 1)
+    start = model[2].weight.detach().clone()
+    assert moved(model, optimizer) == {"2.weight"}
+    assert torch.allclose(model[2].weight, (1 - 0.1 * DECAY) * start)
     with pytest.raises(ValueError, match="where selects no parameter"):
         sh.Syre().penalty(model, where=lambda name, p: False)
 
@@ -62,188 +78,72 @@ def test_moved_and_recast_models_keep_being_pulled():
         assert torch.allclose(model[0].weight, expected)
 
 
-def test_wrapped_models_get_the_same_bias():
-    plain, wrapped = net(), nn.Module()
-    wrapped.module = net()
-    for model in (plain, wrapped):
-        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-        sh.Syre(1.0, sigma_0=1.0).attach(optimizer, model)
-        still(model)
-        optimizer.step()
-    assert torch.equal(plain[0].weight, wrapped.module[0].weight)
-
-
-def test_attach_notices_that_its_parameters_were_replaced():
-    model = two_processes.made(two_processes.mlp)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    sh.Syre(0.5).attach(optimizer, model)
-    new = [nn.Parameter(p.detach().clone()) for p in model.parameters()]
-    optimizer.param_groups[0]["params"] = new
-    with pytest.raises(ValueError, match="shard or prepare the model first"):
-        optimizer.step()
-
-
-def test_attach_refuses_what_would_mislead():
-    model = net()
-    with pytest.raises(ValueError, match=r"weight_decay=0\.1"):
-        sh.Syre().attach(sgd(model.parameters(), 0.1), model)
-    with pytest.raises(ValueError, match="none of the model's parameters"):
-        sh.Syre().attach(sgd(net().parameters(), 0), model)
-    sh.Syre().parametrize(model)
-    with pytest.raises(ValueError, match="under parametrize"):
-        sh.Syre().attach(sgd(model.parameters()), model)
-    with pytest.raises(ValueError, match="under parametrize"):
-        sh.Syre().penalty(model)
-    with pytest.raises(ValueError, match="parametrized already"):
-        sh.Syre().parametrize(model)
-    with pytest.raises(ValueError, match="LSTM"):
-        sh.Syre().parametrize(nn.LSTM(3, 3))
-
-
-def test_low_precision_is_warned_of():
-    model = net(torch.bfloat16)
-    with pytest.warns(sh.SyreWarning, match="float32 master weights"):
-        sh.Syre().attach(sgd(model.parameters()), model)
-    single = net(torch.float32)
-    with pytest.warns(sh.SyreWarning, match="rounding"):
-        sh.Syre(1e-4).attach(torch.optim.SGD(single.parameters(), lr=0.01), single)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        fresh = net(torch.float32)
-        sh.Syre(1e-2).attach(torch.optim.SGD(fresh.parameters(), lr=0.1), fresh)
-
-
-def test_training_from_a_warm_up_at_rate_zero_works():
-    model = net(torch.float32)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        sh.Syre(0.1).attach(optimizer, model)
-    start = flat(model)
-    still(model)
-    optimizer.step()
-    assert torch.equal(flat(model), start)
-
-
-# ---- attach_pull -------------------------------------------------------------------------------
-
-
-def test_without_gradients_it_goes_to_the_point_geometrically():
-    model = net()
-    pretrained = values(net(seed=2))
-    syre = sh.Syre(DECAY, sigma_ratio=0.5, seed=4)
-    optimizer = torch.optim.SGD(
-        [
-            {"params": model[0].parameters(), "lr": 0.1},
-            {"params": model[2].parameters(), "lr": 0.4},
-        ]
-    )
-    attach_pull(around(syre.pull(values(model)), pretrained), optimizer, model)
-    start = values(model)
-    still(model)
-    for _ in range(30):
-        optimizer.step()
-    for name, p in model.named_parameters():
-        centre = pretrained[name] + syre.bias(name, p)
-        left = (1 - (0.1 if name.startswith("0") else 0.4) * DECAY) ** 30
-        assert torch.allclose(p, centre + left * (start[name] - centre), rtol=0, atol=1e-14), name
-
-
-def test_at_rest_on_a_quadratic_loss_it_stands_between_the_data_and_the_centre():
-    """With curvature h and the data's optimum q the pull rests at (h q + decay c) / (h + decay)."""
-    model = nn.Linear(1, 1, bias=False).double()
-    q, h, centre = 3.0, 2.0, {"weight": torch.full((1, 1), -1.0, dtype=torch.float64)}
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    attach_pull(around(sh.Pull(0.5), centre), optimizer, model)
-    for _ in range(500):
-        optimizer.zero_grad()
-        (h / 2 * (model.weight - q).square()).sum().backward()
-        optimizer.step()
-    assert model.weight.item() == pytest.approx((h * q - 0.5) / (h + 0.5), abs=1e-9)
-
-
-def test_around_the_start_it_is_the_arm_that_pulls_to_the_start():
-    model, fitted = net(), net()
-    adam = torch.optim.Adam(model.parameters(), lr=0.02)
-    attach_pull(around(sh.Pull(DECAY), values(model)), adam, model)
-    train(model, adam, 50)
-    sh.fit(
-        fitted, task(), arms.pull_to_start(DECAY), steps=50, loss=nn.functional.mse_loss,
-        coupled=False, optimizer=lambda params: torch.optim.Adam(params, lr=0.02),
-    )  # fmt: skip
-    assert largest_difference(values(model), values(fitted)) < 1e-12
-
-
-def test_masks_freeze_and_where_chooses():
-    model = net()
-    frozen = {"0.weight": torch.zeros(7, 5, dtype=torch.float64)}
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    attach_pull(sh.Pull(DECAY, mask=frozen), optimizer, model, where=lambda n, p: p.ndim > 1)
-    start = values(model)
-    still(model)
-    optimizer.step()
-    assert torch.equal(model[0].weight, start["0.weight"])
-    assert torch.equal(model[2].bias, start["2.bias"]), "not chosen"
-    assert torch.allclose(model[2].weight, (1 - 0.1 * DECAY) * start["2.weight"])
-
-
-def test_names_of_wrapped_models_are_understood():
+@pytest.mark.parametrize("kind", ["syre", "pull", "pull of the wrapped"])
+def test_wrapped_models_are_pulled_by_the_names_of_what_they_wrap(kind):
     wrapped = nn.Module()
     wrapped.module = net()
     optimizer = torch.optim.SGD(wrapped.parameters(), lr=1.0)
-    target = values(net(seed=2))
-    attach_pull(
-        around(sh.Pull(1.0), {f"module.{n}": p for n, p in target.items()}), optimizer, wrapped
-    )
+    syre, target = sh.Syre(1.0, sigma_0=1.0), values(net(seed=2))
+    if kind == "syre":
+        target = syre.pull(target).centre
+        syre.attach(optimizer, wrapped)
+    else:
+        prefix = "" if kind == "pull" else "module."
+        point = {prefix + name: p for name, p in target.items()}
+        attach_pull(around(sh.Pull(1.0), point), optimizer, wrapped)
     still(wrapped)
     optimizer.step()  # lr * weight_decay = 1 lands on the centre
     assert largest_difference(values(wrapped.module), target) < 1e-15
 
 
-def test_it_ends_with_remove_and_leaves_parameters_without_gradients_alone():
+def test_attach_notices_that_its_parameters_were_replaced():
     model = net()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    handle = attach_pull(sh.Pull(DECAY), optimizer, model)
-    still(model)
-    model[0].bias.grad = None
-    start = values(model)
-    optimizer.step()
-    assert torch.equal(model[0].bias, start["0.bias"])
-    assert not torch.equal(model[2].bias, start["2.bias"])
-    with pytest.raises(ValueError, match=r"earlier attach"):
-        sh.Syre(DECAY).attach(optimizer, model)
-    handle.remove()
-    after = values(model)
-    still(model)
-    optimizer.step()
-    assert largest_difference(values(model), after) == 0
-    sh.Syre(DECAY).attach(optimizer, model)
+    optimizer = sgd(model.parameters())
+    sh.Syre(0.5).attach(optimizer, model)
+    optimizer.param_groups[0]["params"] = list(net().parameters())
+    with pytest.raises(ValueError, match="shard or prepare the model first"):
+        optimizer.step()
+
+
+def test_attach_refuses_what_would_mislead():
+    model, syre = net(), sh.Syre()
+    with pytest.raises(ValueError, match=r"weight_decay=0\.1"):
+        syre.attach(sgd(model.parameters(), 0.1), model)
+    with pytest.raises(ValueError, match="none of the model's parameters"):
+        syre.attach(sgd(net().parameters()), model)
+    syre.parametrize(model)
+    for call, words in [
+        (lambda: syre.attach(sgd(model.parameters()), model), "under parametrize"),
+        (lambda: syre.penalty(model), "under parametrize"),
+        (lambda: syre.parametrize(model), "parametrized already"),
+        (lambda: syre.parametrize(nn.LSTM(3, 3)), "LSTM"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            call()
 
 
 @pytest.mark.parametrize(
-    ("pull", "settings", "words"),
+    ("dtype", "lr", "attach", "words"),
     [
-        (sh.Pull(DECAY), {"decay": 0.1}, r"weight_decay=0\.1"),
-        (around(sh.Pull(DECAY), {"1.weight": torch.ones(7)}), {}, r"centre has '1\.weight', which"),
-        (sh.Pull(DECAY, mask={"0.bias": torch.ones(2)}), {}, r"'0\.bias' has the shape \(2,\)"),
+        (torch.bfloat16, 0.1, sh.Syre().attach, "float32 master weights"),
+        (torch.float32, 0.01, sh.Syre(1e-4).attach, "below the rounding"),
+        (torch.float32, 0.1, sh.Syre(1e-2).attach, ""),
+        (
+            torch.float32,
+            2e-5,
+            lambda *both: attach_pull(sh.Pull(1e-3), *both),
+            "below the rounding",
+        ),
+        (torch.float64, 2e-5, lambda *both: attach_pull(sh.Pull(1e-3), *both), ""),
     ],
 )
-def test_pulls_that_do_not_fit_are_refused(pull, settings, words):
-    model = net()
-    with pytest.raises(ValueError, match=words):
-        attach_pull(pull, sgd(model.parameters(), **settings), model)
-
-
-def test_a_pull_below_the_rounding_is_warned_of():
-    single = net(torch.float32)
-    weak = torch.optim.SGD(single.parameters(), lr=2e-5)
-    with pytest.warns(sh.SyreWarning, match="below the rounding"):
-        attach_pull(sh.Pull(1e-3), weak, single)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        wide = net()
-        attach_pull(sh.Pull(1e-3), sgd(wide.parameters(), lr=2e-5), wide)
+def test_a_pull_below_the_rounding_is_warned_of(dtype, lr, attach, words):
+    model = net(dtype)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        attach(sgd(model.parameters(), lr=lr), model)
+    assert [w.category for w in caught] == [sh.SyreWarning] * bool(words)
+    assert all(words in str(w.message) for w in caught)
 
 
 # ---- any optimizer, any loop -------------------------------------------------------------------
@@ -317,75 +217,156 @@ def test_any_optimizer_with_groups_and_accumulation(name, sigma_D, store):
     assert (flat(vanilla) - flat(by_hand)).abs().max() > 1e-3
 
 
+class SideBySide:
+    """A model with a pull attached and its twin, which is pulled by hand, step by step."""
+
+    def __init__(self, name, store, dtype=torch.float64, wrap=lambda model: model):
+        make, self.syre = grouped(OPTIMIZERS[name]), sh.Syre(DECAY, sigma_ratio=0.3)
+        inner, self.by_hand, self.data = net(dtype), net(dtype), task(dtype)
+        self.optimizer, self._steps = make(inner), make(self.by_hand)
+        self.model = wrap(inner)
+        self.syre.attach(self.optimizer, self.model, store=store)
+
+    def loss(self, model=None):
+        x, y = self.data
+        return ((model or self.model)(x) - y).square().mean()
+
+    def step_by_hand(self):
+        self._steps.zero_grad()
+        loss = self.loss(self.by_hand)
+        loss.backward()
+        pull_by_hand(self.syre, self.by_hand)
+        self._steps.step()
+        return loss.item()
+
+    def difference(self):
+        return (flat(self.model) - flat(self.by_hand)).abs().max()
+
+
 def test_a_closure_is_pulled_after_its_gradients(store):
     """As AdamW decays: the gradient belongs to the parameters before the pull."""
-    (x, y), syre = task(), sh.Syre(DECAY, sigma_ratio=0.3)
-    make = grouped(OPTIMIZERS["SGD momentum"])
-    attached, by_hand = net(), net()
-    optimizer, reference = make(attached), make(by_hand)
-    syre.attach(optimizer, attached, store=store)
+    both = SideBySide("SGD momentum", store)
+
+    def closure():
+        both.optimizer.zero_grad()
+        loss = both.loss()
+        loss.backward()
+        return loss
+
     for step in range(5):
-
-        def closure():
-            optimizer.zero_grad()
-            loss = (attached(x) - y).square().mean()
-            loss.backward()
-            return loss
-
-        loss = optimizer.step(closure) if step % 2 else optimizer.step(closure=closure)
-        reference.zero_grad()
-        expected = (by_hand(x) - y).square().mean()
-        expected.backward()
-        pull_by_hand(syre, by_hand)
-        reference.step()
-        assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
-    assert (flat(attached) - flat(by_hand)).abs().max() < 1e-12
+        given = ((closure,), {}) if step % 2 else ((), {"closure": closure})
+        loss = both.optimizer.step(*given[0], **given[1])
+        assert loss.item() == pytest.approx(both.step_by_hand(), rel=1e-12)
+    assert both.difference() < 1e-12
 
 
 @pytest.mark.parametrize("name", ["AdamW foreach", "AdamW fused", "SGD momentum", "SGD fused"])
 def test_a_step_that_the_gradient_scaler_skips_is_not_pulled(name, store):
     """Fused optimizers are called even then, and leave the parameters alone themselves."""
-    (x, y), syre = task(torch.float32), sh.Syre(DECAY, sigma_ratio=0.3)
-    make = grouped(OPTIMIZERS[name])
-    attached, by_hand = net(torch.float32), net(torch.float32)
-    optimizer, reference = make(attached), make(by_hand)
-    syre.attach(optimizer, attached, store=store)
+    both = SideBySide(name, store, torch.float32)
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     for step in range(6):
-        optimizer.zero_grad()
-        scaler.scale((attached(x) - y).square().mean()).backward()
-        before = flat(attached).clone()
-        if step in (1, 4):
-            attached[0].bias.grad[0] = float("inf")
-        scaler.step(optimizer)
+        both.optimizer.zero_grad()
+        scaler.scale(both.loss()).backward()
+        before, skipped = flat(both.model).clone(), step in (1, 4)
+        if skipped:
+            both.model[0].bias.grad[0] = float("inf")
+        scaler.step(both.optimizer)
         scaler.update()
-        if step in (1, 4):
-            assert torch.equal(flat(attached), before)
-            continue
-        reference.zero_grad()
-        (by_hand(x) - y).square().mean().backward()
-        pull_by_hand(syre, by_hand)
-        reference.step()
+        if skipped:
+            assert torch.equal(flat(both.model), before)
+        else:
+            both.step_by_hand()
     assert scaler.get_scale() == 256.0, "two steps were skipped"
-    assert (flat(attached) - flat(by_hand)).abs().max() < 1e-5
+    assert both.difference() < 1e-5
 
 
 def test_compiled_models_are_pulled_by_their_own_names(store):
-    (x, y), syre = task(), sh.Syre(DECAY, sigma_ratio=0.3)
-    make = grouped(OPTIMIZERS["AdamW foreach"])
-    inner, by_hand = net(), net()
-    compiled = torch.compile(inner, backend="eager")
-    assert all(name.startswith("_orig_mod.") for name, _ in compiled.named_parameters())
-    optimizer, reference = make(inner), make(by_hand)
-    syre.attach(optimizer, compiled, store=store)
+    both = SideBySide("AdamW foreach", store, wrap=lambda m: torch.compile(m, backend="eager"))
+    assert all(name.startswith("_orig_mod.") for name, _ in both.model.named_parameters())
     for _ in range(5):
-        for model, steps in ((compiled, optimizer), (by_hand, reference)):
-            steps.zero_grad()
-            (model(x) - y).square().mean().backward()
-        pull_by_hand(syre, by_hand)
+        both.optimizer.zero_grad()
+        both.loss().backward()
+        both.optimizer.step()
+        both.step_by_hand()
+    assert both.difference() < 1e-12
+
+
+# ---- where it goes -----------------------------------------------------------------------------
+
+STEPS = 40
+
+
+def cosine(optimizer):
+    return lr_scheduler.CosineAnnealingLR(optimizer, T_max=STEPS)
+
+
+def warm_up_and_down(optimizer):
+    up = lr_scheduler.LambdaLR(optimizer, lambda t: t / 10)  # the first step has the rate 0
+    down = lr_scheduler.ExponentialLR(optimizer, gamma=0.9)
+    return lr_scheduler.SequentialLR(optimizer, [up, down], milestones=[10])
+
+
+def rates_of_cosine(t):
+    return 0.5 * (1 + torch.cos(torch.pi * t / STEPS))
+
+
+def rates_of_warm_up(t):
+    return torch.where(t < 10, t / 10, 0.9 ** (t - 10))
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter:UserWarning")  # within SequentialLR itself
+@pytest.mark.parametrize(
+    ("schedule", "rates"), [(cosine, rates_of_cosine), (warm_up_and_down, rates_of_warm_up)]
+)
+@pytest.mark.parametrize("sigma_D", [0.0, 0.2])
+@pytest.mark.parametrize("fine_tuned", [False, True])
+def test_without_gradients_the_product_of_the_steps_is_left(schedule, rates, sigma_D, fine_tuned):
+    model, syre = net(), sh.Syre(1.0, sigma_ratio=0.5, sigma_D=sigma_D, seed=3)
+    start, point = values(model), {n: fine_tuned * p for n, p in values(net(seed=2)).items()}
+    optimizer = grouped(torch.optim.SGD)(model)
+    changing = schedule(optimizer)
+    if fine_tuned:
+        attach_pull(around(syre.pull(start), point), optimizer, model)
+    else:
+        syre.attach(optimizer, model)
+    still(model)
+    for _ in range(STEPS):
         optimizer.step()
-        reference.step()
-    assert (flat(inner) - flat(by_hand)).abs().max() < 1e-12
+        changing.step()
+    each = rates(torch.arange(STEPS, dtype=torch.float64))
+    for name, p in values(model).items():
+        centre, D, lr = point[name] + syre.bias(name, p), syre.metric(name, p), GROUPS[name]
+        left = torch.prod(1 - lr * each.reshape(-1, *[1] * p.ndim) * D, 0)
+        assert torch.allclose(p, centre + left * (start[name] - centre), atol=1e-13), name
+        # The sum of the rates alone gives it to within a tenth.
+        assert ((left.log() / (D * lr * each.sum())) + 1).abs().max() < 0.1
+
+
+def test_around_the_start_it_is_the_arm_that_pulls_to_the_start():
+    model, fitted = net(), net()
+    adam = torch.optim.Adam(model.parameters(), lr=0.02)
+    attach_pull(around(sh.Pull(DECAY), values(model)), adam, model)
+    train(model, adam, 50)
+    sh.fit(
+        fitted, task(), arms.pull_to_start(DECAY), steps=50, loss=nn.functional.mse_loss,
+        coupled=False, optimizer=lambda params: torch.optim.Adam(params, lr=0.02),
+    )  # fmt: skip
+    assert largest_difference(values(model), values(fitted)) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("pull", "settings", "words"),
+    [
+        (sh.Pull(DECAY), {"decay": 0.1}, r"weight_decay=0\.1"),
+        (around(sh.Pull(DECAY), {"1.weight": torch.ones(7)}), {}, r"centre has '1\.weight', which"),
+        (sh.Pull(DECAY, mask={"0.bias": torch.ones(2)}), {}, r"'0\.bias' has the shape \(2,\)"),
+    ],
+)
+def test_pulls_that_do_not_fit_are_refused(pull, settings, words):
+    model = net()
+    with pytest.raises(ValueError, match=words):
+        attach_pull(pull, sgd(model.parameters(), **settings), model)
 
 
 # ---- what comes later --------------------------------------------------------------------------
@@ -410,17 +391,16 @@ def test_weight_decay_that_arrives_after_attach_is_noticed(arrival):
 
 
 def test_parameters_that_join_later_are_pulled():
-    model, at_once = net(), net()
-    optimizer, reference_ = sgd(model[2].parameters()), sgd(at_once.parameters())
-    for m, o in ((model, optimizer), (at_once, reference_)):
-        sh.Syre(1.0, sigma_ratio=0.5).attach(o, m, where=lambda name, p: name != "0.bias")
-    optimizer.add_param_group({"params": list(model[0].parameters()), "lr": 0.1})
-    for m, o in ((model, optimizer), (at_once, reference_)):
-        still(m)
-        o.step()
-    assert largest_difference(values(model), values(at_once)) == 0
-    assert torch.equal(model[0].bias, net()[0].bias), "where holds for them too"
-    assert not torch.equal(model[0].weight, net()[0].weight)
+    ends = []
+    for layers in ([0, 2], [2]):
+        model = net()
+        optimizer = sgd([p for k in layers for p in model[k].parameters()])
+        sh.Syre(1.0, 0.5).attach(optimizer, model, where=lambda name, p: name != "0.bias")
+        if 0 not in layers:
+            optimizer.add_param_group({"params": list(model[0].parameters()), "lr": 0.1})
+        assert moved(model, optimizer) == {"0.weight", "2.weight", "2.bias"}, "where holds, too"
+        ends.append(values(model))
+    assert largest_difference(*ends) == 0
 
 
 def test_parameters_of_no_known_model_that_join_later_are_named():
@@ -484,64 +464,33 @@ class Duck:
         self.inner.step()
 
 
-@pytest.mark.parametrize("kind", ["lookahead", "sam", "duck"])
+WRAPPED = {"lookahead": lambda p: Lookahead(sgd(p)), "sam": lambda p: SAM(p, sgd)}
+WRAPPED["duck"] = lambda p: Duck(sgd(p))
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
 def test_wrappers_are_pulled_at_the_step_of_what_they_wrap(kind):
-    def trained(attached):
-        model, (x, y) = net(), task()
-        params = list(model.parameters())
-        wrapped = {
-            "lookahead": lambda: Lookahead(sgd(params)),
-            "sam": lambda: SAM(params, sgd),
-            "duck": lambda: Duck(sgd(params)),
-        }[kind]()
-        syre = sh.Syre(DECAY, sigma_ratio=0.5)
+    ends, syre, (x, y) = [], sh.Syre(DECAY, sigma_ratio=0.5), task()
+    pull, ones = syre.pull(values(net())), {n: torch.ones_like(p) for n, p in values(net()).items()}
+    for attached in (True, False):
+        model = net()
+        wrapped = WRAPPED[kind](list(model.parameters()))
         if attached:
             syre.attach(wrapped, model)
         for _ in range(8):
-            for last in (False, True) if kind == "sam" else (True,):
+            model.zero_grad()
+            (model(x) - y).square().mean().backward()
+            own = dict(model.named_parameters())
+            if kind == "sam":
+                wrapped.first_step()
                 model.zero_grad()
                 (model(x) - y).square().mean().backward()
-                if not last:
-                    wrapped.first_step()
+                own = {n: wrapped.state[p]["old"] for n, p in own.items()}
             if not attached:
-                pull = syre.pull(values(model))
-                own = dict(model.named_parameters())
-                if kind == "sam":
-                    own = {n: wrapped.state[p]["old"] for n, p in own.items()}
-                ones = {n: torch.ones_like(p) for n, p in own.items()}
                 reference.pull_(own, pull.centre, ones, 0.1, DECAY)
             wrapped.second_step() if kind == "sam" else wrapped.step()
-        return values(model)
-
-    assert largest_difference(trained(True), trained(False)) < 1e-12
-
-
-def embedding():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        layers = nn.Embedding(6, 4, padding_idx=2), nn.Flatten(), nn.Linear(12, 2)
-        return nn.Sequential(*layers).double()
-
-
-@pytest.mark.parametrize("sigma_D", [0.0, 0.2])
-@pytest.mark.parametrize("form", ["attach", "penalty", "parametrize"])
-def test_a_padding_row_stays_at_zero(form, sigma_D, store):
-    model, (x, y) = embedding(), (torch.tensor([[0, 1, 2], [5, 2, 2]]), torch.ones(2, 2).double())
-    syre = sh.Syre(DECAY, sigma_ratio=1.0, sigma_D=sigma_D)
-    if form == "parametrize":
-        syre.parametrize(model)
-    optimizer = sgd(model.parameters(), DECAY if form == "parametrize" else 0.0)
-    if form == "attach":
-        syre.attach(optimizer, model, store=store)
-    start = sh.effective_parameters(model)["0.weight"].clone()
-    for _ in range(20):
-        optimizer.zero_grad()
-        loss = (model(x) - y).square().mean()
-        (loss + syre.penalty(model) if form == "penalty" else loss).backward()
-        optimizer.step()
-    moved = (sh.effective_parameters(model)["0.weight"] - start).abs().sum(1)
-    assert moved[2] == 0
-    assert moved[[0, 1, 3, 4, 5]].min() > 1e-3
+        ends.append(values(model))
+    assert largest_difference(*ends) < 1e-12
 
 
 def test_a_learned_step_size_is_followed():

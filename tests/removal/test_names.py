@@ -16,6 +16,7 @@ from syre_helpers.removal import names
         ("a.parametrizations.weight.original0", "a.weight0"),
         ("submodule.weight", "submodule.weight"),
         ("a.module.b", "a.b"),
+        ("module.0._checkpoint_wrapped_module.weight", "0.weight"),
     ],
 )
 def test_canonical_names(name, expected):
@@ -31,8 +32,7 @@ def test_clashing_canonical_names_are_refused():
         names.named_parameters(model)
 
 
-def test_names_without_what_wrappers_put_in():
-    assert names.canonical_name("module.0._checkpoint_wrapped_module.weight") == "0.weight"
+def test_a_model_that_is_sharded_in_the_old_way_is_refused():
     flattened = nn.ModuleDict({"_fsdp_wrapped_module": nn.Linear(2, 2)})
     with pytest.raises(ValueError, match=r"'_fsdp_wrapped_module\.weight' is flattened"):
         names.named_parameters(flattened)

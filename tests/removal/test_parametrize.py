@@ -52,16 +52,6 @@ def test_tied_weights_are_shifted_once():
     assert (model[0].weight - weight).abs().max() < 1e-15
 
 
-def test_deep_copies_keep_the_advanced_part():
-    model = net()
-    sh.Syre(0.5, sigma_ratio=1.0, sigma_D=0.5).parametrize(model)
-    twin = copy.deepcopy(model)
-    for m in (model, twin):
-        optimizer = sgd(m.parameters(), 0.5)
-        train(m, optimizer, 3)
-    assert largest_difference(values(model), values(twin)) == 0
-
-
 class Lion(torch.optim.Optimizer):
     """Decays by itself, as most optimizers of other libraries do; some say so in no way."""
 
@@ -129,24 +119,11 @@ def test_frozen_parameters_are_left_alone():
         sh.Syre().penalty(syre.remove(model))
 
 
-def test_pruned_parameters_are_left_alone_and_stay_at_zero():
-    for form in ("attach", "penalty", "parametrize"):
-        model, syre = net(), sh.Syre(0.1, sigma_ratio=1.0)
-        prune.random_unstructured(model[0], "weight", 0.5)
-        if form == "parametrize":
-            with pytest.warns(sh.SyreWarning, match=r"'0\.weight_orig' is pruned.*prune\.remove"):
-                syre.parametrize(model)
-        optimizer = sgd(model.parameters(), 0.1 if form == "parametrize" else 0.0)
-        if form == "attach":
-            syre.attach(optimizer, model)
-        train(
-            model,
-            optimizer,
-            5,
-            (lambda s=syre, m=model: s.penalty(m)) if form == "penalty" else None,
-        )
-        prune.remove(model[0], "weight")
-        assert (model[0].weight == 0).sum() == 18
+def test_pruned_parameters_are_named():
+    model = net()
+    prune.random_unstructured(model[0], "weight", 0.5)
+    with pytest.warns(sh.SyreWarning, match=r"'0\.weight_orig' is pruned.*prune\.remove"):
+        sh.Syre(0.1).parametrize(model)
 
 
 def test_parametrize_warns_when_the_optimizer_decays_otherwise():
@@ -187,6 +164,37 @@ def test_wrappers_that_forward_attributes_are_left_alone():
     assert list(values(model)) == names
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_removal_from_one_of_two_copies_leaves_the_other_as_it_is(which):
+    """They share a class, which PyTorch's removal changes."""
+    model, (x, _), syre = net(), task(), sh.Syre(0.5, sigma_ratio=1.0, sigma_D=0.5)
+    both = [syre.parametrize(model), copy.deepcopy(model)]
+    for one in both:
+        train(one, sgd(one.parameters(), 0.5), 3)
+    assert torch.equal(both[0](x), both[1](x)), "the part of D is copied, too"
+    before = model(x).detach()
+    bare, other = both[which], both[1 - which]
+    syre.remove(bare)
+    assert all(torch.allclose(one(x), before, atol=1e-14) for one in both)
+    other[0].weight = torch.ones_like(other[0].weight)
+    assert (other[0].weight - 1).abs().max() < 1e-14
+    assert not torch.equal(bare[0].weight, other[0].weight)
+    syre.remove(other)
+    assert type(bare[0]) is type(other[0]) is nn.Linear
+
+
+def test_a_loaded_state_brings_its_own_theta_0():
+    saved, other, (x, _) = net(), net(), task()
+    remedy = sh.Syre(0.1, sigma_0=0.5, seed=7)
+    sh.Syre(0.1, sigma_0=0.5, seed=3).parametrize(saved)
+    remedy.parametrize(other).load_state_dict(saved.state_dict())
+    assert torch.equal(other(x), saved(x))
+    for model in (saved, other):
+        train(model, sgd(model.parameters(), 0.1), 5)
+    assert torch.equal(other(x), saved(x)), "and goes on towards it"
+    assert torch.equal(remedy.remove(other)(x), saved(x))
+
+
 class Unreadable(nn.Module):
     def forward(self, p):
         raise RuntimeError("unreadable")
@@ -225,3 +233,36 @@ def test_the_state_of_an_ordinary_model_can_be_loaded(strict):
     syre.remove(twin)
     twin.load_state_dict(other.state_dict())
     assert largest_difference(values(twin), values(other)) == 0
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda layer: nn.init.kaiming_uniform_(layer.weight),
+        lambda layer: nn.init.zeros_(layer.weight),
+        lambda layer: layer.reset_parameters(),
+        lambda layer: layer.weight.mul_(0),
+        lambda layer: layer.weight.data.zero_(),
+        lambda layer: layer.weight.__setitem__(0, 0.0),
+        lambda layer: setattr(layer.weight, "data", torch.zeros(7, 5)),
+        lambda layer: [p.clamp_(-0.01, 0.01) for p in layer.parameters()],
+    ],
+)
+def test_writes_that_would_be_lost_are_refused(write):
+    model, syre = net(), sh.Syre(0.1, sigma_ratio=1.0)
+    syre.parametrize(model)
+    before = values(model)
+    with torch.no_grad():
+        with pytest.raises(ValueError, match=r"would be lost.*layer\.weight = value"):
+            write(model[0])
+        assert largest_difference(values(model), before) == 0
+        assert torch.equal(model[0].weight.data, sh.effective_parameters(model)["0.weight"])
+        expected = 2 * model[0].weight + 1
+        model[0].weight *= 2
+        model[0].weight += 1
+        assert torch.allclose(model[0].weight, expected)
+    assert type(copy.deepcopy(model[0].weight.data)) is torch.Tensor
+    syre.remove(model)
+    nn.init.zeros_(model[0].weight)
+    model[0].weight.data.clamp_(1)
+    assert (model[0].weight == 1).all()

@@ -5,13 +5,10 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from small_task import values
 from syre_helpers.models import mlp
 from syre_helpers.removal import redo
 from syre_helpers.removal.redo import recycled
-
-
-def state(model):
-    return {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
 def draw():
@@ -26,7 +23,7 @@ def perceptron():
     with torch.no_grad():
         model[0].weight[1] = 0
         model[0].bias[1] = -1
-    return model, state(model), x
+    return model, values(model), x
 
 
 def outputs_of(params, x):
@@ -60,7 +57,7 @@ def test_channels_that_are_flattened_own_several_columns():
     with torch.no_grad():
         model[0].weight[2] = 0
         model[0].bias[2] = -1
-    params, x = state(model), torch.randn(6, 1, 4, 4)
+    params, x = values(model), torch.randn(6, 1, 4, 4)
     after = recycled(params, {("0", "3"): model[:2](x).detach()}, 0.0, draw())
     assert (after["3.weight"][:, 8:] == 0).all()
     assert torch.equal(after["3.weight"][:, :8], params["3.weight"][:, :8])

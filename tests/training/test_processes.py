@@ -180,7 +180,7 @@ def test_the_command_line_in_two_processes(found):
         assert "--device=cpu:0" in said["device"][2]
     assert first["run"][0] == second["run"][0] == 0
     assert second["run"][1] == "", "one of the two speaks"
-    table = pd.read_csv(found.folder / "command.csv")
+    table = pd.read_csv(found.folder / "command.csv").fillna({"variant": ""})
     expected = pd.DataFrame(found("tiny_experiments")[0]["compatibility"])
     pd.testing.assert_frame_equal(table, expected, rtol=1e-6, check_dtype=False)
     record = json.loads((found.folder / "command.json").read_text())

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import syre_helpers as sh
-from small_task import largest_difference, net, task, train, values
+from small_task import largest_difference, net, remedied, task, train, values
 from syre_helpers import arms, reference
 from syre_helpers.removal import attach_pull, on_the_fly
 from syre_helpers.removal.pull import pulled, stack_pulls
@@ -19,6 +19,11 @@ OPTIMIZERS = {
     "Adam": lambda p, decay: torch.optim.Adam(p, lr=LR, weight_decay=decay),
     "AdamW": lambda p, decay: torch.optim.AdamW(p, lr=LR, weight_decay=decay),
 }
+
+
+def rate(step):
+    """Return the learning rate under a schedule, which each form follows as decay does."""
+    return LR / (1 + step / 10)
 
 
 def given(sigma_D):
@@ -38,23 +43,23 @@ def by_reference(form, make, sigma_D):
     params = dict(model.named_parameters())
     add_up = {"penalty": lambda: reference.penalty(params, theta_0, D, DECAY)}
     before = {
-        "attach": lambda: reference.pull_(params, theta_0, D, LR, DECAY),
+        "attach": lambda: reference.pull_(
+            params, theta_0, D, optimizer.param_groups[0]["lr"], DECAY
+        ),
         "parametrize": lambda: reference.add_D_(model, D, DECAY) if sigma_D else None,
     }
-    train(model, optimizer, STEPS, add_up.get(form), before.get(form))
+    train(model, optimizer, STEPS, add_up.get(form), before.get(form), rate)
     return sh.effective_parameters(model)
 
 
 def by_hand_written_loop(route, make, sigma_D):
-    syre, model = given(sigma_D)[0], net()
-    if route == "parametrize":
-        syre.parametrize(model)
-    optimizer = make(model.parameters(), DECAY if route == "parametrize" else 0)
-    if route.startswith("attach, store="):
-        syre.attach(optimizer, model, store=route.endswith("True"))
+    (syre, *_), model = given(sigma_D), net()
+    form, _, stored = route.partition(", store=")
+    how = {"store": stored == "True"} if stored else {}
+    optimizer, penalty = remedied(form, syre, model, make, **how)
     if route == "attach_pull":
         attach_pull(syre.pull(values(model)), optimizer, model)
-    train(model, optimizer, STEPS, (lambda: syre.penalty(model)) if route == "penalty" else None)
+    train(model, optimizer, STEPS, penalty, schedule=rate)
     return sh.effective_parameters(model)
 
 
@@ -90,7 +95,7 @@ def test_training_is_the_reference(optimizer, coupled, sigma_D):
     arm = arms.syre(DECAY, RATIO, sigma_D=sigma_D)
     settings = {
         "steps": STEPS, "loss": nn.functional.mse_loss, "coupled": coupled,
-        "optimizer": lambda p: make(p, 0),
+        "optimizer": lambda p: make(p, 0), "schedule": lambda step: rate(step) / LR,
     }  # fmt: skip
     expected = by_reference("penalty" if coupled else "attach", make, sigma_D)
     model = net()
