@@ -304,7 +304,7 @@ def wrapped_training(accelerator, folder):
 
 
 TINY = {
-    "compatibility": {"epochs": 1, "batch": 400, "seeds": 1, "sigma_ratios": (0.01,)},
+    "compatibility": {"epochs": 1, "batch_size": 400, "seeds": 1, "sigma_ratios": (0.01,)},
     "supervised_collapse": {
         "preset": "paper-vit", "dim": 16, "depth": 1, "steps": 3, "batch_size": 7, "seeds": 1,
         "decays": (0.5,), "sigma_ratios": (0.3,), "rank_samples": 10,
