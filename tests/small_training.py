@@ -41,7 +41,7 @@ ARMS = [
     arms.pull_to_start(0.05),
     arms.shrink_and_perturb(0.2, 0.1, 7, 0.05),
     arms.perturbed_once(0.05, 0.3),
-    arms.resampled_bias(0.05, 0.3, every=3),
+    arms.resampled_bias(0.05, 0.3, every=5),
     arms.symmetric_bias(0.05, SWAP.nearest, 0.3),
     arms.bias_added_after(0.05, 0.3),
 ]

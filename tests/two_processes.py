@@ -303,55 +303,56 @@ def wrapped_training(accelerator, folder):
     return runs
 
 
+# An experiment without BatchNorm, which several processes on a CPU refuse.
 TINY = {
-    "compatibility": {"epochs": 1, "batch": 400, "seeds": 1, "sigma_ratios": (0.01,)},
-    "supervised_collapse": {
-        "preset": "paper-vit", "dim": 16, "depth": 1, "steps": 3, "batch_size": 7, "seeds": 1,
-        "decays": (0.5,), "sigma_ratios": (0.3,), "rank_samples": 10,
-    },
+    "dim": 16, "depth": 1, "steps": 3, "batch_size": 7, "seeds": 1, "decays": (0.5,),
+    "sigma_ratios": (0.3,), "rank_samples": 10,
 }  # fmt: skip
 
 
-def photographs(n_train=None, n_test=None):
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(60, 3, 32, 32, generator=generator)
-    y = torch.arange(60) % 10
-    return sh.data.DataSplit(x[:40], y[:40], x[40:], y[40:])
-
-
-def tiny_experiments(accelerator, folder):
+@contextlib.contextmanager
+def tiny_experiment():
+    """Have a preset "tiny" of an experiment inside the ``with`` block, and images for it."""
     from syre_helpers import data, experiments
 
-    downloaded = data.cifar10
-    data.cifar10 = photographs
+    def photographs(n_train=None, n_test=None):
+        generator = torch.Generator().manual_seed(0)
+        x, y = torch.rand(60, 3, 32, 32, generator=generator), torch.arange(60) % 10
+        return data.DataSplit(x[:40], y[:40], x[40:], y[40:])
+
+    module = experiments.load("supervised_collapse")
+    module.PRESETS["tiny"] = experiments.configure(module, "paper-vit", **TINY)
+    downloaded, data.cifar10 = data.cifar10, photographs
     try:
-        return {
-            name: experiments.run(name, **changes).to_dict("list") for name, changes in TINY.items()
-        }
+        yield experiments
     finally:
         data.cifar10 = downloaded
+        del module.PRESETS["tiny"]
+
+
+def experiment(accelerator, folder):
+    with tiny_experiment() as experiments:
+        return experiments.run("supervised_collapse", preset="tiny").to_dict("list")
 
 
 def command(accelerator, folder):
     """Return what the command line says and does; it ends what joins the processes."""
-    from syre_helpers import __main__, experiments
+    from syre_helpers import __main__
 
-    module = experiments.load("compatibility")
-    module.PRESETS["tiny"] = experiments.configure(module, "quick", **TINY["compatibility"])
-
-    def run(*words):
+    def run(name, preset, *words):
         said, erred = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(erred):
-            status = __main__.main(["run", *words])
+            status = __main__.main(["run", name, "--preset", preset, *words])
         return status, said.getvalue(), erred.getvalue()
 
     where = ["--checkpoints", str(folder / "command"), "--out", str(folder / "command.csv")]
-    return {
-        "stacked": run("dead_neurons", "--preset", "quick"),
-        "grid": run("compatibility", "--preset", "tiny", "--jobs", "2"),
-        "device": run("compatibility", "--preset", "tiny", "--device", "cpu:0"),
-        "run": run("compatibility", "--preset", "tiny", *where),
-    }
+    with tiny_experiment():
+        return {
+            "stacked": run("dead_neurons", "quick"),
+            "grid": run("supervised_collapse", "tiny", "--jobs", "2"),
+            "device": run("supervised_collapse", "tiny", "--device", "cpu:0"),
+            "run": run("supervised_collapse", "tiny", *where),
+        }
 
 
 def start(folder, *names):

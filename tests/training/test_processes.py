@@ -18,7 +18,7 @@ import two_processes
 
 TOGETHER = (
     "every_arm", "other_ways", "own_start", "half_precision", "resumed", "refused",
-    "placed", "sharded_training", "sharded_errors", "wrapped_training", "tiny_experiments",
+    "placed", "sharded_training", "sharded_errors", "wrapped_training", "experiment",
     "command",
 )  # fmt: skip
 pytestmark = pytest.mark.slow
@@ -163,12 +163,9 @@ def test_attach_under_data_parallel_and_accumulation(found):
 
 
 def test_experiments_give_the_same_table(found):
-    one = two_processes.tiny_experiments(None, None)
-    for two in found("tiny_experiments"):
-        for name, table in one.items():
-            pd.testing.assert_frame_equal(
-                pd.DataFrame(two[name]), pd.DataFrame(table), rtol=1e-4, atol=1e-5
-            )  # in float32, after a few steps
+    one = pd.DataFrame(two_processes.experiment(None, None))
+    for two in found("experiment"):  # in float32, after a few steps
+        pd.testing.assert_frame_equal(pd.DataFrame(two), one, rtol=1e-4, atol=1e-5)
 
 
 def test_the_command_line_in_two_processes(found):
@@ -181,7 +178,7 @@ def test_the_command_line_in_two_processes(found):
     assert first["run"][0] == second["run"][0] == 0
     assert second["run"][1] == "", "one of the two speaks"
     table = pd.read_csv(found.folder / "command.csv")
-    expected = pd.DataFrame(found("tiny_experiments")[0]["compatibility"])
+    expected = pd.DataFrame(found("experiment")[0])
     pd.testing.assert_frame_equal(table, expected, rtol=1e-6, check_dtype=False)
     record = json.loads((found.folder / "command.json").read_text())
     assert record["processes"] == 2
