@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .options import at_least_one
+from .._checks import check_positive_int
 
 Pair = tuple[Tensor | None, Tensor]
 Data = Sequence[Tensor | None] | Callable[[int], Pair]
@@ -73,7 +73,7 @@ class StackedOrder:
     def __init__(
         self, samples: int, batch_size: int, seeds: Sequence[int], device: torch.device
     ) -> None:
-        self._batch_size = at_least_one("batch_size", batch_size)
+        self._batch_size = check_positive_int("batch_size", batch_size)
         if self._batch_size > samples:
             raise ValueError(
                 f"batch_size={batch_size} must be between 1 and the {samples} training samples"

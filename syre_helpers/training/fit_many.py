@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_int
 from ..removal import Arm
 from .batches import Batches, Data
 from .callbacks import Callback
 from .checkpoint import Checkpoint, RandomState
 from .evaluation import joined, table_of
 from .identity import identity
-from .options import MakeOptimizer, Measure, Options, Schedule, whole_number
+from .options import MakeOptimizer, Measure, Options, Schedule
 from .stacked.compile import decide
 from .stacked.ensemble import build, check_buffers
 from .stacked.micro_ensembles import Training
@@ -158,7 +159,7 @@ def train_many(
         _distinct("arms", arms), steps, loss, optimizer, schedule, coupled, measures or {},
         log_every, callbacks,
     )  # fmt: skip
-    seeds = tuple(whole_number("seeds", seed) for seed in _distinct("seeds", seeds))
+    seeds = tuple(check_int("seeds", seed) for seed in _distinct("seeds", seeds))
     where = torch.device(device)
     model, runs = build(make_model, options.arms, seeds, where)
     params = [p for p in model.parameters() if p.requires_grad]
