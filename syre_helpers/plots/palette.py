@@ -18,7 +18,17 @@ Dash = str | tuple[float, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class ArmStyle:
-    """How an arm is drawn: colour as ``#rrggbb``, matplotlib's line style and marker."""
+    """How an arm is drawn.
+
+    Parameters
+    ----------
+    colour : str
+        As ``#rrggbb``.
+    dash : str or tuple
+        Matplotlib's line style.
+    marker : str
+        Matplotlib's marker.
+    """
 
     colour: str
     dash: Dash
