@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 import syre_helpers as sh
+from small_models import seeded
 from syre_helpers import arms
 
 
@@ -18,9 +19,7 @@ def make_dropout():
 
 
 def made(seed, make=make_model):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return make()
+    return seeded(make, seed)
 
 
 def data(samples=48):

@@ -16,24 +16,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import small_training
 import syre_helpers as sh
+from small_models import seeded as made
 from syre_helpers import arms
 
 # Seconds; what is longer hangs.
 LIMIT = 400
 
-ARMS = [
-    arms.vanilla(),
-    arms.plain_decay(0.05),
-    arms.syre(0.05, 0.3),
-    arms.syre(0.05, 0.3, sigma_D=0.2),
-    arms.shrink_and_perturb(0.2, 0.1, 5, 0.05),
-    arms.bias_added_after(0.05, 0.3),
-]
-OPTIMIZERS = {
-    "momentum": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9),
-    "adam": lambda p: torch.optim.Adam(p, lr=0.01),
-}
+ARMS = [small_training.ARMS[k] for k in (0, 1, 2, 3, 7, 11)]
+OPTIMIZERS = {name: small_training.OPTIMIZERS[name] for name in ("momentum", "adam")}
 # Seven samples cannot be shared out evenly.
 SETTINGS = {
     "steps": 11,
@@ -42,12 +34,6 @@ SETTINGS = {
     "log_every": 4,
     "optimizer": OPTIMIZERS["momentum"],
 }
-
-
-def made(make, seed=3):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return make().double()
 
 
 def mlp():
@@ -136,12 +122,16 @@ def accelerated(name):
     return Accelerator(cpu=True, mixed_precision="bf16" if name == "half_precision" else "no")
 
 
-def each_step(call):
-    """Return a callback that tells a function of each training step, with its number from 1."""
-    return lambda moment: moment.rows is None and call(moment.step + 1)
-
-
 INTERRUPTED = {"steps": 23, "checkpoint_every": 6, "optimizer": OPTIMIZERS["adam"]}
+
+
+def interrupted(accelerator, folder, call):
+    """Train with a file; tell a function of each training step, with its number from 1."""
+    return fitted(
+        accelerator, made(mlp), data(), ARMS[3], **INTERRUPTED,
+        callbacks=[lambda moment: moment.rows is None and call(moment.step + 1)],
+        checkpoint=folder and folder / "state" / "run.pt",
+    )  # fmt: skip
 
 
 def killed(accelerator, folder):
@@ -151,19 +141,12 @@ def killed(accelerator, folder):
         if count == 17 and accelerator.process_index == 1:
             os._exit(9)
 
-    fitted(
-        accelerator, made(mlp), data(), ARMS[3], **INTERRUPTED,
-        callbacks=[each_step(die)], checkpoint=folder / "state" / "run.pt",
-    )  # fmt: skip
+    interrupted(accelerator, folder, die)
 
 
 def resumed(accelerator, folder):
     steps = []
-    run = fitted(
-        accelerator, made(mlp), data(), ARMS[3], **INTERRUPTED,
-        callbacks=[each_step(steps.append)], checkpoint=folder / "state" / "run.pt",
-    )  # fmt: skip
-    return run, len(steps)
+    return interrupted(accelerator, folder, steps.append), len(steps)
 
 
 def error_of(call):
@@ -234,6 +217,7 @@ def looped(accelerator, model, way, sigma_D, optimizer, prepare=None, parts=1):
     x, y = data(8)
     if accelerator is not None:
         x, y = (t.tensor_split(2)[accelerator.process_index] for t in (x, y))
+    accumulated = parts > 1 and accelerator is not None
     syre = sh.Syre(0.5, 0.3, sigma_D=sigma_D, seed=4)
     if way == "parametrize":
         syre.parametrize(model)
@@ -242,7 +226,7 @@ def looped(accelerator, model, way, sigma_D, optimizer, prepare=None, parts=1):
     made = optimizer(model.parameters())
     if way == "parametrize":
         made.param_groups[0]["weight_decay"] = 0.5
-    if parts > 1 and accelerator is not None:
+    if accumulated:
         model, made = accelerator.prepare(model, made)
     if way == "attach":
         syre.attach(made, model)
@@ -250,18 +234,13 @@ def looped(accelerator, model, way, sigma_D, optimizer, prepare=None, parts=1):
         # The same to the last bit as what is stored, and so is the one process' reference.
         syre.attach(made, model, store=accelerator is None)
     for _ in range(5):
-        for own_x, own_y in zip(x.chunk(parts), y.chunk(parts), strict=True):
-            loss = functional.mse_loss(model(own_x), own_y)
-            if parts == 1 or accelerator is None:
-                (loss / parts).backward()
-                continue
-            with accelerator.accumulate(model):
-                accelerator.backward(loss)
-                made.step()
-                made.zero_grad()
-        if parts == 1 or accelerator is None:
-            made.step()
-            made.zero_grad()
+        for k, (own_x, own_y) in enumerate(zip(x.chunk(parts), y.chunk(parts), strict=True), 1):
+            with accelerator.accumulate(model) if accumulated else contextlib.nullcontext():
+                loss = functional.mse_loss(model(own_x), own_y)
+                accelerator.backward(loss) if accumulated else (loss / parts).backward()
+                if accumulated or k == parts:
+                    made.step()
+                    made.zero_grad()
     return {n.removeprefix("module."): whole(p) for n, p in model.named_parameters()}
 
 
@@ -271,7 +250,7 @@ def sharded_training(accelerator, folder):
         (way, sigma_D, name): looped(
             accelerator, made(mlp), way, sigma_D, optimizer, prepare=shard if several else None
         )
-        for way in ("attach", "recompute", "parametrize", "neither")
+        for way in ("attach", "recompute", "parametrize")
         for sigma_D in (0.0, 0.2)
         for name, optimizer in OPTIMIZERS.items()
     }
