@@ -6,13 +6,13 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ..removal import Arm
-from .batches import Batches
+from .batches import Batch, Batches
 from .callbacks import Moment, listened_to, tell
 from .options import Measure, Options, columns_of
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Params = Mapping[str, Tensor]
+State = dict[str, Any]
 Columns = dict[str, list[float]]
 Rows = list[tuple[int, Columns]]
 """What was measured: numbers of steps, and columns with one number per run."""
@@ -36,7 +37,7 @@ class Run:
 
 
 class Models(Protocol):
-    """What can be measured: one model in `fit`, an ensemble in `train_many`."""
+    """What can be trained and measured: one model in `fit`, an ensemble in `train_many`."""
 
     model: nn.Module
     runs: Sequence[Run]
@@ -49,6 +50,18 @@ class Models(Protocol):
 
     def predict(self, values: Params, x: Tensor | None) -> Tensor:
         """Return the output of one model with these parameters and buffers."""
+
+    def advance(self, step: int, batch: Batch) -> None:
+        """Take a step, counted from 0, and let arms do what they do after it."""
+
+    def show_finished(self, look: Callable[[], None]) -> None:
+        """Call a function that sees the arms' finished parameters; the trained ones come back."""
+
+    def state(self) -> State:
+        """Return what a checkpoint holds of the models."""
+
+    def restore(self, state: State) -> None:
+        """Go back to such a state, which also says after how many steps it was."""
 
 
 class Evaluation:

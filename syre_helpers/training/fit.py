@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,9 @@ from ..removal import Arm, Pull, arms
 from .batches import Batch, Batches, Data
 from .callbacks import Callback
 from .checkpoint import Checkpoint, RandomState
-from .evaluation import Params, Run, table_of
+from .evaluation import Params, Run, State, table_of
 from .identity import identity
-from .loop import State, train
+from .loop import train
 from .options import MakeOptimizer, Measure, Options, Schedule, due, last_due
 from .processes import Processes
 
@@ -213,11 +213,11 @@ class _OneModel:
         """Return parameters and buffers."""
         return self._detached() | dict(self.model.named_buffers())
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """Return all that a checkpoint holds of the model."""
         return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Go back to the state after so many steps."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

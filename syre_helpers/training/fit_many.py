@@ -56,9 +56,9 @@ def train_many(
 
     All arms of a seed start from the same initial values and see the same batches, so they may be
     compared pair by pair. Models train in as few groups as the free memory allows, and in smaller
-    ones where it runs out all the same; what comes out does not depend on that, to rounding. Dropout
-    draws from PyTorch's global generator, which the caller seeds (``torch.manual_seed``): all else
-    comes from `seeds` alone.
+    ones where it runs out all the same; what comes out does not depend on that, to rounding.
+    Dropout draws from PyTorch's global generator, which the caller seeds (``torch.manual_seed``);
+    all else comes from `seeds` alone.
 
     Parameters
     ----------

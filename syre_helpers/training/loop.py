@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
 
-from .batches import Batch, Batches
+from .batches import Batches
 from .callbacks import progress
-from .evaluation import Evaluation, Models, Rows
+from .evaluation import Evaluation, Models, Rows, State
 from .options import Options
-
-State = dict[str, Any]
-
-
-class Trainable(Models, Protocol):
-    """One model in training, or an ensemble."""
-
-    def advance(self, step: int, batch: Batch) -> None:
-        """Take a step, counted from 0, and let arms do what they do after it."""
-
-    def show_finished(self, look: Callable[[], None]) -> None:
-        """Call a function that sees the arms' finished parameters; the trained ones come back."""
-
-    def state(self) -> State:
-        """Return what a checkpoint holds of the models."""
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go back to such a state, of `step` steps."""
 
 
 def train(
-    models: Trainable,
+    models: Models,
     options: Options,
     batches: Batches,
     state: State | None,
     keep: Callable[[State], None],
     due: Callable[[int], bool],
-    *,
     label: str = "training",
+    *,
     silent: bool = False,
 ) -> Rows:
     """Train models to the end and return what was measured.
 
     Parameters
     ----------
-    models : Trainable
+    models : Models
         As they start, where `state` is None.
     options : Options
         How to train and measure.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,8 @@ from torch.func import grad
 
 from ..batches import Batch, Batches
 from ..checkpoint import Checkpoint, RandomState
-from ..evaluation import Rows, Run
-from ..loop import State, train
+from ..evaluation import Rows, Run, State
+from ..loop import train
 from ..options import Options
 from .compile import CompileDecision
 from .ensemble import Ensemble, call
@@ -95,12 +95,9 @@ class Training:
             parts = {"size": size, "done": [tuple(trained) for trained in done]}
             self.kept.save(own | parts | {"random": self.random.drawn()})
 
-        ensemble = _InTraining(self, runs)
-        label = f"training {len(runs)} models"
+        ensemble, label = _InTraining(self, runs), f"training {len(runs)} models"
         try:
-            rows = train(
-                ensemble, self.options, self.batches, state, save, self.kept.due, label=label
-            )
+            rows = train(ensemble, self.options, self.batches, state, save, self.kept.due, label)
         except (RuntimeError, MemoryError) as error:
             if len(runs) == 1 or not out_of_memory(error):
                 raise
@@ -140,7 +137,7 @@ class _InTraining(Ensemble):
         """Return what a checkpoint holds of the models."""
         return {"params": self.params, "optimizer": self._optimizer.state_dict()}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Go back to such a state."""
         self.go_back(state["params"], state["step"])
         self._optimizer.load_state_dict(state["optimizer"])
