@@ -1,7 +1,6 @@
 """Every block of the page "the library in five minutes" runs, in order, in an empty folder."""
 
-import re
-
+from notebooks import run_blocks
 from tools.build import chapters
 
 PAGE = chapters.BOOK / "reference" / "five-minutes.md"
@@ -9,11 +8,8 @@ PAGE = chapters.BOOK / "reference" / "five-minutes.md"
 
 def test_the_page_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 8
     namespace = {"__name__": "__main__"}
-    for number, block in enumerate(blocks):
-        exec(compile(block, f"block {number}", "exec"), namespace)
+    assert run_blocks(PAGE, namespace) >= 8
     last = namespace["last"].groupby("arm").train_loss.agg(["mean", "std"])
     gain = last["mean"]["plain decay"] - last["mean"]
     assert (gain.drop("plain decay") < last["std"].max()).all(), "as the last paragraph says"

@@ -6,6 +6,7 @@ import types
 import pandas as pd
 import pytest
 
+from notebooks import run_blocks
 from tools.build import assemble, chapters, cost_curves
 
 PAGE = chapters.BOOK / "reference" / "laptop-to-cluster.md"
@@ -20,12 +21,8 @@ def recorded():
 def test_the_page_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     pytest.importorskip("accelerate")
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 6
     # A module, since functions of a module are what a process can be sent.
-    page = types.ModuleType("page")
-    for number, block in enumerate(blocks):
-        exec(compile(block, f"block {number}", "exec"), vars(page))
+    assert run_blocks(PAGE, vars(types.ModuleType("page"))) == 6
     assert "4 cells; the first has the seeds (0, 1)" in capsys.readouterr().out
     assert {f.name for f in tmp_path.iterdir()} == {"cells", "dask-cells"}
     from joblib.externals.loky import get_reusable_executor
