@@ -310,11 +310,11 @@ def run(program: Any) -> int:
     folder = asked.out or (None if asked.quick else RESULTS)
     try:
         if "device" in changes:
-            changes["device"] = str(sh.pick_device(asked.device, quiet=True))
+            changes["device"] = str(sh.pick_device(asked.device, quiet=True, argument="--device"))
         if folder is not None:
             check_writable("--out", folder / f"{name}.csv")
     except ValueError as error:
-        parser.error(str(error).replace("argument name", "--device"))
+        parser.error(str(error))
     if changes.get("device", "cpu") != "cpu" and not asked.quick:
         changes = getattr(program, "ON_GPU", {}) | changes
     settings = replace(settings, **changes)

@@ -77,7 +77,7 @@ def forms(size: int, settings: Settings) -> dict[tuple[str, str, int], Callable[
         ("draw", "compiled", 4): lambda: write_normal(out, key),
     }
     if size <= settings.plain_up_to:
-        timed["pull", "computed, no compiler", 8] = lambda: recompute._pull_by_pieces_(
+        timed["pull", "computed, no compiler", 8] = lambda: recompute.pull_by_pieces_(
             p, basic, RATE, 0
         )
         timed["draw", "Syre.bias", 4] = lambda: syre.bias("w", p)

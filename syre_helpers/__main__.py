@@ -156,10 +156,7 @@ def _configured(
 def _device(wanted: str, together: Accelerator | None) -> str:
     """Return the device as all processes call it: each has one of its own of this kind."""
     if together is None:
-        try:
-            device = str(pick_device(wanted, quiet=wanted != "auto"))
-        except ValueError as error:
-            raise ValueError(f"--device: {str(error).removeprefix('argument name: ')}") from error
+        device = str(pick_device(wanted, quiet=wanted != "auto", argument="--device"))
         if wanted != "auto":
             name = describe_machine(device)["device"]
             print(f"device: {name} (asked for by --device)", file=sys.stderr)

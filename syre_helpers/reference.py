@@ -63,19 +63,50 @@ def draw(params: Params, sigma_ratio: float, sigma_D: float, seed: int) -> tuple
 
 @torch.no_grad()
 def pull_(params: Params, theta_0: Params, D: Params, lr: float, weight_decay: float) -> None:
-    """Pull the parameters in place: first form, called between ``backward()`` and ``step()``."""
+    """Pull the parameters in place: first form, called between ``backward()`` and ``step()``.
+
+    Parameters
+    ----------
+    params : dict of str to Tensor
+        The parameters of a model.
+    theta_0, D : dict of str to Tensor
+        From `draw`.
+    lr, weight_decay : float
+        The learning rate, and the strength of the decay.
+    """
     for name, p in params.items():
         p -= lr * weight_decay * D[name] * (p - theta_0[name])
 
 
 def penalty(params: Params, theta_0: Params, D: Params, weight_decay: float) -> Tensor:
-    """Return the penalty, a scalar to add to the loss: second form."""
+    """Return the penalty, a scalar to add to the loss: second form.
+
+    Parameters
+    ----------
+    params : dict of str to Tensor
+        The parameters of a model.
+    theta_0, D : dict of str to Tensor
+        From `draw`.
+    weight_decay : float
+        The strength of the decay.
+
+    Returns
+    -------
+    Tensor
+        The scalar.
+    """
     squares = [(D[name] * (p - theta_0[name]) ** 2).sum() for name, p in params.items()]
     return weight_decay / 2 * torch.stack(squares).sum()
 
 
 class AddTheta0(nn.Module):
-    """Compute the parameter ``p = theta + theta_0`` that the model uses."""
+    """Compute the parameter ``p = theta + theta_0`` that the model uses.
+
+    Parameters
+    ----------
+    theta_0 : Tensor
+        That of the parameter, of its shape.
+    """
 
     theta_0: Tensor
 
@@ -97,6 +128,13 @@ def parametrize_(model: nn.Module, theta_0: Params) -> None:
 
     The optimizer sees theta, and its own ``weight_decay`` does the rest; where D is not 1, with
     `add_D_` before each step.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Changed in place.
+    theta_0 : dict of str to Tensor
+        From `draw`.
     """
     for name in theta_0:
         path, _, attribute = name.rpartition(".")
@@ -107,7 +145,17 @@ def parametrize_(model: nn.Module, theta_0: Params) -> None:
 
 @torch.no_grad()
 def add_D_(model: nn.Module, D: Params, weight_decay: float) -> None:
-    """Add to the gradients what the decay of an optimizer (SGD, Adam) lacks of D: third form."""
+    """Add to the gradients what the decay of an optimizer (SGD, Adam) lacks of D: third form.
+
+    Parameters
+    ----------
+    model : nn.Module
+        After `parametrize_` and ``backward()``.
+    D : dict of str to Tensor
+        From `draw`.
+    weight_decay : float
+        That of the optimizer.
+    """
     thetas = dict(model.named_parameters())
     for name in D:
         path, _, attribute = name.rpartition(".")

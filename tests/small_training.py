@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 import syre_helpers as sh
+from small_models import seeded
 from syre_helpers import arms
 
 
@@ -18,9 +19,7 @@ def make_dropout():
 
 
 def made(seed, make=make_model):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return make()
+    return seeded(make, seed)
 
 
 def data(samples=48):
@@ -41,7 +40,7 @@ ARMS = [
     arms.pull_to_start(0.05),
     arms.shrink_and_perturb(0.2, 0.1, 7, 0.05),
     arms.perturbed_once(0.05, 0.3),
-    arms.resampled_bias(0.05, 0.3, every=3),
+    arms.resampled_bias(0.05, 0.3, every=5),
     arms.symmetric_bias(0.05, SWAP.nearest, 0.3),
     arms.bias_added_after(0.05, 0.3),
 ]

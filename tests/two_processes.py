@@ -11,30 +11,21 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
-from unittest import mock
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+import small_training
 import syre_helpers as sh
+from small_models import seeded as made
 from syre_helpers import arms
 
 # Seconds; what is longer hangs.
 LIMIT = 400
 
-ARMS = [
-    arms.vanilla(),
-    arms.plain_decay(0.05),
-    arms.syre(0.05, 0.3),
-    arms.syre(0.05, 0.3, sigma_D=0.2),
-    arms.shrink_and_perturb(0.2, 0.1, 5, 0.05),
-    arms.bias_added_after(0.05, 0.3),
-]
-OPTIMIZERS = {
-    "momentum": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9),
-    "adam": lambda p: torch.optim.Adam(p, lr=0.01),
-}
+ARMS = [small_training.ARMS[k] for k in (0, 1, 2, 3, 7, 11)]
+OPTIMIZERS = {name: small_training.OPTIMIZERS[name] for name in ("momentum", "adam")}
 # Seven samples cannot be shared out evenly.
 SETTINGS = {
     "steps": 11,
@@ -43,12 +34,6 @@ SETTINGS = {
     "log_every": 4,
     "optimizer": OPTIMIZERS["momentum"],
 }
-
-
-def made(make, seed=3):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return make().double()
 
 
 def mlp():
@@ -140,24 +125,28 @@ def accelerated(name):
 INTERRUPTED = {"steps": 23, "checkpoint_every": 6, "optimizer": OPTIMIZERS["adam"]}
 
 
-def checkpointed(accelerator, folder, call):
-    """Train with a checkpoint, and tell a function of each training step, from 1."""
+def interrupted(accelerator, folder, call):
+    """Train with a file; tell a function of each training step, with its number from 1."""
     return fitted(
         accelerator, made(mlp), data(), ARMS[3], **INTERRUPTED,
         callbacks=[lambda moment: moment.rows is None and call(moment.step + 1)],
-        checkpoint=folder / "state" / "run.pt",
+        checkpoint=folder and folder / "state" / "run.pt",
     )  # fmt: skip
 
 
 def killed(accelerator, folder):
     """Train until the second process is gone, without a word, in its 17th step."""
-    last = accelerator.process_index == 1
-    checkpointed(accelerator, folder, lambda step: step == 17 and last and os._exit(9))
+
+    def die(count):
+        if count == 17 and accelerator.process_index == 1:
+            os._exit(9)
+
+    interrupted(accelerator, folder, die)
 
 
 def resumed(accelerator, folder):
     steps = []
-    return checkpointed(accelerator, folder, steps.append), len(steps)
+    return interrupted(accelerator, folder, steps.append), len(steps)
 
 
 def error_of(call):
@@ -239,15 +228,17 @@ def looped(accelerator, model, way, sigma_D, optimizer, prepare=None, parts=1):
         made.param_groups[0]["weight_decay"] = 0.5
     if accumulated:
         model, made = accelerator.prepare(model, made)
-    if way in ("attach", "recompute"):
-        # What is recomputed is the same to the last bit as the one process' reference.
-        syre.attach(made, model, store=way == "attach" or accelerator is None)
+    if way == "attach":
+        syre.attach(made, model)
+    if way == "recompute":
+        # The same to the last bit as what is stored, and so is the one process' reference.
+        syre.attach(made, model, store=accelerator is None)
     for _ in range(5):
-        for part, (own_x, own_y) in enumerate(zip(x.chunk(parts), y.chunk(parts), strict=True)):
+        for k, (own_x, own_y) in enumerate(zip(x.chunk(parts), y.chunk(parts), strict=True), 1):
             with accelerator.accumulate(model) if accumulated else contextlib.nullcontext():
                 loss = functional.mse_loss(model(own_x), own_y)
                 accelerator.backward(loss) if accumulated else (loss / parts).backward()
-                if accumulated or part == parts - 1:
+                if accumulated or k == parts:
                     made.step()
                     made.zero_grad()
     return {n.removeprefix("module."): whole(p) for n, p in model.named_parameters()}
@@ -259,7 +250,7 @@ def sharded_training(accelerator, folder):
         (way, sigma_D, name): looped(
             accelerator, made(mlp), way, sigma_D, optimizer, prepare=shard if several else None
         )
-        for way in ("attach", "recompute", "parametrize", "neither")
+        for way in ("attach", "recompute", "parametrize")
         for sigma_D in (0.0, 0.2)
         for name, optimizer in OPTIMIZERS.items()
     }
@@ -291,66 +282,56 @@ def wrapped_training(accelerator, folder):
     return runs
 
 
+# An experiment without BatchNorm, which several processes on a CPU refuse.
 TINY = {
-    "compatibility": {"epochs": 1, "batch_size": 400, "seeds": 1, "sigma_ratios": (0.01,)},
-    "supervised_collapse": {
-        "preset": "paper-vit", "dim": 16, "depth": 1, "steps": 3, "batch_size": 7, "seeds": 1,
-        "decays": (0.5,), "sigma_ratios": (0.3,), "rank_samples": 10,
-    },
+    "dim": 16, "depth": 1, "steps": 3, "batch_size": 7, "seeds": 1, "decays": (0.5,),
+    "sigma_ratios": (0.3,), "rank_samples": 10,
 }  # fmt: skip
 
 
-def photographs(n_train=None, n_test=None):
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(60, 3, 32, 32, generator=generator)
-    y = torch.arange(60) % 10
-    return sh.data.DataSplit(x[:40], y[:40], x[40:], y[40:])
+@contextlib.contextmanager
+def tiny_experiment():
+    """Have a preset "tiny" of an experiment inside the ``with`` block, and images for it."""
+    from syre_helpers import data, experiments
+
+    def photographs(n_train=None, n_test=None):
+        generator = torch.Generator().manual_seed(0)
+        x, y = torch.rand(60, 3, 32, 32, generator=generator), torch.arange(60) % 10
+        return data.DataSplit(x[:40], y[:40], x[40:], y[40:])
+
+    module = experiments.load("supervised_collapse")
+    module.PRESETS["tiny"] = experiments.configure(module, "paper-vit", **TINY)
+    downloaded, data.cifar10 = data.cifar10, photographs
+    try:
+        yield experiments
+    finally:
+        data.cifar10 = downloaded
+        del module.PRESETS["tiny"]
 
 
-def without_norm(config):
-    """Return a network for digits that two processes on a CPU can train: one without BatchNorm."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-
-
-def small_parts():
-    """Return a context in which experiments have few images and a plain network."""
-    from syre_helpers.experiments import compatibility
-
-    parts = contextlib.ExitStack()
-    parts.enter_context(mock.patch.object(sh.data, "cifar10", photographs))
-    parts.enter_context(mock.patch.object(compatibility, "_network", without_norm))
-    return parts
-
-
-def tiny_experiments(accelerator, folder):
-    from syre_helpers import experiments
-
-    with small_parts():
-        return {
-            name: experiments.run(name, **changes).to_dict("list") for name, changes in TINY.items()
-        }
+def experiment(accelerator, folder):
+    with tiny_experiment() as experiments:
+        return experiments.run("supervised_collapse", preset="tiny").to_dict("list")
 
 
 def command(accelerator, folder):
     """Return what the command line says and does; it ends what joins the processes."""
-    from syre_helpers import __main__, experiments
+    from syre_helpers import __main__
 
-    module = experiments.load("compatibility")
-    module.PRESETS["tiny"] = experiments.configure(module, "quick", **TINY["compatibility"])
-
-    def run(*words):
+    def run(name, preset, *words):
         said, erred = io.StringIO(), io.StringIO()
-        with small_parts(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(erred):
-            status = __main__.main(["run", *words])
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(erred):
+            status = __main__.main(["run", name, "--preset", preset, *words])
         return status, said.getvalue(), erred.getvalue()
 
     where = ["--checkpoints", str(folder / "command"), "--out", str(folder / "command.csv")]
-    return {
-        "stacked": run("dead_neurons", "--preset", "quick"),
-        "grid": run("compatibility", "--preset", "tiny", "--jobs", "2"),
-        "device": run("compatibility", "--preset", "tiny", "--device", "cpu:0"),
-        "run": run("compatibility", "--preset", "tiny", *where),
-    }
+    with tiny_experiment():
+        return {
+            "stacked": run("dead_neurons", "quick"),
+            "grid": run("supervised_collapse", "tiny", "--jobs", "2"),
+            "device": run("supervised_collapse", "tiny", "--device", "cpu:0"),
+            "run": run("supervised_collapse", "tiny", *where),
+        }
 
 
 def start(folder, *names):

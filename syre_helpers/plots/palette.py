@@ -20,7 +20,7 @@ Dash = str | tuple[float, tuple[float, ...]]
 class ArmStyle:
     """How an arm is drawn.
 
-    Attributes
+    Parameters
     ----------
     colour : str
         As ``#rrggbb``.

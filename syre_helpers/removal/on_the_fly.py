@@ -61,7 +61,7 @@ def _pull_few_(
         here, start = local(p), local_offset(p)
         flat = here.reshape(-1)
         if start is None:
-            _pull_by_pieces_(flat, specification, rate, global_indices(p).reshape(-1))
+            pull_by_pieces_(flat, specification, rate, global_indices(p).reshape(-1))
         else:
             runs += _within_blocks(_Run(flat, specification, start))
         if flat.data_ptr() != here.data_ptr():
@@ -99,7 +99,7 @@ def _pull_runs_(runs: Sequence[_Run], rate: float) -> None:
         plain = run.flat.numel() == 1 or rate >= 0.5
         kernel = None if plain else _kernel(*kind[:2], run.specification.sigma_D > 0)
         if kernel is None:
-            _pull_by_pieces_(run.flat, run.specification, rate, run.begin)
+            pull_by_pieces_(run.flat, run.specification, rate, run.begin)
         else:
             alike.setdefault((kernel, *kind), []).append(run)
     for (kernel, *_), group in alike.items():
@@ -107,7 +107,7 @@ def _pull_runs_(runs: Sequence[_Run], rate: float) -> None:
             _launch(kernel, group[k : k + _TOGETHER], rate)
 
 
-def _pull_by_pieces_(
+def pull_by_pieces_(
     flat: Tensor, specification: Specification, rate: float, where: Tensor | int
 ) -> None:
     """Pull by plain operations; `where` holds the elements' indices, or is the first of a run."""
@@ -177,7 +177,7 @@ def _kernel(device: torch.device, dtype: torch.dtype, advanced: bool) -> Kernel 
     tried, right = ([torch.zeros(n, device=device, dtype=dtype) for n in sizes] for _ in range(2))
     # From zeros, at a rate that is a power of 2, the result is theta_0 to the last bit.
     for p in right:
-        _pull_by_pieces_(p, trial, 0.25, 0)
+        pull_by_pieces_(p, trial, 0.25, 0)
     try:
         importlib.import_module("torch._inductor.inductor_prims")  # where `pulled` finds fma
         with warnings.catch_warnings():

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .options import at_least_one
+from .._checks import check_positive_int
 
 Pair = tuple[Tensor | None, Tensor]
 Data = Sequence[Tensor | None] | Callable[[int], Pair]
@@ -73,7 +73,7 @@ class StackedOrder:
     def __init__(
         self, samples: int, batch_size: int, seeds: Sequence[int], device: torch.device
     ) -> None:
-        self._batch_size = at_least_one("batch_size", batch_size)
+        self._batch_size = check_positive_int("batch_size", batch_size)
         if self._batch_size > samples:
             raise ValueError(
                 f"batch_size={batch_size} must be between 1 and the {samples} training samples"
@@ -140,28 +140,24 @@ class Batches:
 
     def __init__(self, data: Data, reference: Tensor, batch_size: int | None) -> None:
         self._function = data if callable(data) else None
-        self._train: Pair | None = None
-        self.test: Pair | None = None
+        self._pairs = [] if callable(data) else _checked_pairs(data, reference)
+        self.test = self._pairs[1] if len(self._pairs) == 2 else None
         self.batch_size = batch_size
-        if not callable(data):
-            self._train, self.test = _checked_pairs(data, reference)
         if batch_size is None:
             return
-        if self._train is None or self._train[0] is None:
+        if not self._pairs or self._pairs[0][0] is None:
             raise ValueError("batch_size needs data with inputs: (x, y), not a function or x=None")
-        BatchOrder(len(self._train[1]), batch_size, 0)  # the size is in range
+        BatchOrder(len(self._pairs[0][1]), batch_size, 0)  # the size is in range
 
     @property
     def samples(self) -> int:
         """How many there are, of training or test data; 1 where data are a function."""
-        pairs = [pair for pair in (self._train, self.test) if pair is not None]
-        return max((len(y) for _, y in pairs), default=1)
+        return max((len(y) for _, y in self._pairs), default=1)
 
     def pair(self, step: int) -> Pair:
         """Return the training pair: all of it, or that of a step where data are a function."""
         if self._function is None:
-            assert self._train is not None
-            return self._train
+            return self._pairs[0]
         pair: Any = self._function(step)
         if not isinstance(pair, Sequence) or len(pair) != 2 or not isinstance(pair[1], Tensor):
             raise TypeError(f"data({step}) must return a pair of tensors (x, y), got {type(pair)}")
@@ -188,13 +184,12 @@ class Batches:
         list of Tensor or None
             Inputs and targets in turn.
         """
-        if self._function is not None:
-            return [*self.pair(0), *self.pair(steps - 1)]
-        return [*self.pair(0), *(self.test or ())]
+        pairs = self._pairs or [self.pair(0), self.pair(steps - 1)]
+        return [tensor for pair in pairs for tensor in pair]
 
 
-def _checked_pairs(data: Sequence[Tensor | None], reference: Tensor) -> tuple[Pair, Pair | None]:
-    """Return the training pair and the test pair (None without one), like a parameter."""
+def _checked_pairs(data: Sequence[Tensor | None], reference: Tensor) -> list[Pair]:
+    """Return the training pair, and the test pair if there is one, like a parameter."""
     if not isinstance(data, Sequence):
         raise TypeError(
             f"data is a {type(data).__name__}; pass tensors (x, y) of all samples with "
@@ -204,8 +199,7 @@ def _checked_pairs(data: Sequence[Tensor | None], reference: Tensor) -> tuple[Pa
         raise ValueError(
             "data must be (x, y), (x_train, y_train, x_test, y_test) or a function of the step"
         )
-    pairs = [_checked(data[k], data[k + 1], reference) for k in range(0, len(data), 2)]
-    return pairs[0], pairs[1] if len(pairs) == 2 else None
+    return [_checked(data[k], data[k + 1], reference) for k in range(0, len(data), 2)]
 
 
 def _checked(x: Tensor | None, y: Tensor | None, reference: Tensor) -> Pair:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 
-from .options import at_least_one
+from .._checks import check_positive_int
+from .._provenance import check_writable, write_whole
 
-_FIRST_WORDS = b"syre_helpers checkpoint "
-_VERSION = b"2"
-# The first line holds the version and the SHA-256 of all that follows it.
-_HEADER = len(_FIRST_WORDS + _VERSION) + 66
+# The first line ends in the SHA-256 of all that follows it.
+_FIRST_LINE = b"syre_helpers checkpoint 2 %s\n"
+# How the content of files begins that are none, in the order in which to ask.
+_OTHERS = (
+    (_FIRST_LINE[:26], "is damaged: truncated or changed since it was written"),
+    (_FIRST_LINE[:24], "is of another version of syre_helpers"),
+    (b"PK", "is of an older version of syre_helpers, or written by torch.save"),
+    (b"", "is no checkpoint of fit, fit_many or train_many"),
+)
 
 
 class Checkpoint:
@@ -34,22 +38,18 @@ class Checkpoint:
 
     Raises
     ------
-    OSError
-        If the file cannot be written.
-    TypeError
-        If `every` is no whole number.
     ValueError
-        If `every` is less than 1.
+        If `every` is no whole number from 1 on, or the file cannot be written.
     """
 
     def __init__(
         self, path: str | Path | None, every: int, identity: Callable[[], dict[str, str]]
     ) -> None:
         self._path = None if path is None else Path(path)
-        self._every = at_least_one("checkpoint_every", every)
+        self._every = check_positive_int("checkpoint_every", every)
         self._identity = {} if path is None else identity()
-        if self._path is not None and not self._path.exists():
-            self._write(self._path, None)  # better now than at the end
+        if self._path is not None and not self._path.is_file():
+            check_writable("checkpoint", self._path)  # better now than at the end
 
     def due(self, step: int) -> bool:
         """Test whether the state after this step is to be kept."""
@@ -74,7 +74,13 @@ class Checkpoint:
         torch.save({"run": self._identity, **state}, content)
         body = content.getvalue()
         digest = hashlib.sha256(body).hexdigest().encode()
-        self._write(self._path, b"%s%s %s\n" % (_FIRST_WORDS, _VERSION, digest) + body)
+        try:
+            write_whole(self._path, _FIRST_LINE % digest + body)
+        except OSError as error:
+            raise OSError(
+                f"checkpoint {str(self._path)!r} cannot be written ({error.strerror}); make room, "
+                "or name another file"
+            ) from error
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """Return the state that was kept, or None where there is none yet.
@@ -114,46 +120,15 @@ class Checkpoint:
 
     def _checked_body(self, path: Path) -> bytes:
         """Return what stands after the first line of the file, which vouches for it."""
-        if path.is_dir():
-            raise self._unusable("is a folder")
         content = path.read_bytes()
-        if not content:
-            raise self._unusable("is empty")
-        if content.startswith(b"PK"):
-            raise self._unusable("is of an older version of syre_helpers, or written by torch.save")
-        head, body = content[:_HEADER], content[_HEADER:]
-        if not head.startswith(_FIRST_WORDS):
-            raise self._unusable("is no checkpoint of fit, fit_many or train_many")
-        version, _, digest = head[len(_FIRST_WORDS) :].strip().partition(b" ")
-        if version != _VERSION:
-            raise self._unusable(f"is of another version ({version!r}, not {_VERSION!r})")
-        if hashlib.sha256(body).hexdigest().encode() != digest:
-            raise self._unusable("is damaged: truncated or changed since it was written")
-        return body
-
-    def _unusable(self, what: str) -> ValueError:
-        return ValueError(
-            f"checkpoint {str(self._path)!r} {what}; name another file, or delete this one to "
-            "begin anew"
+        body = content.partition(b"\n")[2]
+        if content == _FIRST_LINE % hashlib.sha256(body).hexdigest().encode() + body:
+            return body
+        what = next(what for start, what in _OTHERS if content.startswith(start))
+        raise ValueError(
+            f"checkpoint {str(path)!r} {what if content else 'is empty'}; name another file, or "
+            "delete this one to begin anew"
         )
-
-    def _write(self, target: Path, content: bytes | None) -> None:
-        """Write a file whole or not at all; without content only see that one can be written."""
-        # A name of its own: a worker that was given up for lost may still be writing.
-        part = target.with_name(f"{target.name}.{uuid4().hex}.part")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                part.write_bytes(content or b"")
-                if content is not None:
-                    os.replace(part, target)
-            finally:
-                part.unlink(missing_ok=True)
-        except OSError as error:
-            raise OSError(
-                f"checkpoint {str(target)!r} cannot be written ({error.strerror or error}); "
-                "name a file in a folder that can be written to and has room"
-            ) from error
 
 
 class RandomState:
@@ -186,8 +161,7 @@ class RandomState:
             torch.cuda.set_rng_state(states[1].cpu(), self._device)
 
     def _now(self) -> list[torch.Tensor]:
-        on_gpu = self._device.type == "cuda"
-        return [
-            torch.get_rng_state(),
-            *([torch.cuda.get_rng_state(self._device)] if on_gpu else []),
-        ]
+        states = [torch.get_rng_state()]
+        if self._device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(self._device))
+        return states

@@ -12,7 +12,9 @@ import torch
 DEVICE_VARIABLE = "SYRE_DEVICE"
 
 
-def pick_device(name: str | None = None, *, quiet: bool = False) -> torch.device:
+def pick_device(
+    name: str | None = None, *, quiet: bool = False, argument: str = "argument name"
+) -> torch.device:
     """Choose the device: CUDA, else MPS, else CPU; one line on stderr says which.
 
     Parameters
@@ -22,6 +24,8 @@ def pick_device(name: str | None = None, *, quiet: bool = False) -> torch.device
         ``SYRE_DEVICE`` if it is set, else "auto".
     quiet : bool
         Say nothing. Default False.
+    argument : str
+        What to call `name` in what is said, such as ``--device``. Default "argument name".
 
     Returns
     -------
@@ -38,7 +42,7 @@ def pick_device(name: str | None = None, *, quiet: bool = False) -> torch.device
     >>> pick_device("cpu", quiet=True)
     device(type='cpu')
     """
-    origin = "argument name" if name is not None else f"environment variable {DEVICE_VARIABLE}"
+    origin = argument if name is not None else f"environment variable {DEVICE_VARIABLE}"
     wanted = name if name is not None else os.environ.get(DEVICE_VARIABLE, "auto")
     if wanted == "auto":
         found = [kind for kind in ("cuda", "mps") if _count(kind)]
@@ -101,6 +105,4 @@ def _count(kind: str) -> int:
     """Return how many devices of a kind this process can use."""
     if kind == "cuda":
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if kind == "mps":
-        return int(torch.backends.mps.is_available())
-    return int(kind == "cpu")
+    return int(kind == "cpu" or (kind == "mps" and torch.backends.mps.is_available()))

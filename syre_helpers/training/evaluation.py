@@ -6,13 +6,13 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ..removal import Arm
-from .batches import Batches, Pair
+from .batches import Batch, Batches
 from .callbacks import Moment, listened_to, tell
 from .options import Measure, Options, columns_of
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Params = Mapping[str, Tensor]
+State = dict[str, Any]
 Columns = dict[str, list[float]]
 Rows = list[tuple[int, Columns]]
 """What was measured: numbers of steps, and columns with one number per run."""
@@ -36,7 +37,7 @@ class Run:
 
 
 class Models(Protocol):
-    """What can be measured: one model in `fit`, an ensemble in `train_many`."""
+    """What can be trained and measured: one model in `fit`, an ensemble in `train_many`."""
 
     model: nn.Module
     runs: Sequence[Run]
@@ -46,11 +47,21 @@ class Models(Protocol):
         self, function: Callable[[Params], Tensor], which: Sequence[int], at_once: int
     ) -> list[float]:
         """Return a function of some models' parameters and buffers; at most `at_once` together."""
-        ...
 
     def predict(self, values: Params, x: Tensor | None) -> Tensor:
         """Return the output of one model with these parameters and buffers."""
-        ...
+
+    def advance(self, step: int, batch: Batch) -> None:
+        """Take a step, counted from 0, and let arms do what they do after it."""
+
+    def show_finished(self, look: Callable[[], None]) -> None:
+        """Call a function that sees the arms' finished parameters; the trained ones come back."""
+
+    def state(self) -> State:
+        """Return what a checkpoint holds of the models."""
+
+    def restore(self, state: State) -> None:
+        """Go back to such a state, which also says after how many steps it was."""
 
 
 class Evaluation:
@@ -91,13 +102,10 @@ class Evaluation:
         models.model.eval()
         everyone = range(len(models.runs))
         train = self._batches.pair(max(step - 1, 0))
-        pairs = {"train_loss": train, "test_loss": self._batches.test}
-        columns = {
-            name: self._map(self._loss_on(pair), everyone)
-            for name, pair in pairs.items()
-            if pair is not None
-        }
-        finite = self._map(lambda values: _all_finite(self._params(values)), everyone)
+        columns = {"train_loss": self._map(self._loss_on(*train), everyone)}
+        if self._batches.test is not None:
+            columns["test_loss"] = self._map(self._loss_on(*self._batches.test), everyone)
+        finite = self._map(self._finite, everyone)
         sound = [k for k in everyone if finite[k] and math.isfinite(columns["train_loss"][k])]
         self._warn([k for k in everyone if k not in sound], step)
         for name, measure in options.measures.items():
@@ -111,8 +119,7 @@ class Evaluation:
     def _map(self, function: Callable[[Params], Tensor], which: Sequence[int]) -> list[float]:
         return self._models.map(function, which, self._at_once) if which else []
 
-    def _loss_on(self, pair: Pair) -> Callable[[Params], Tensor]:
-        x, y = pair
+    def _loss_on(self, x: Tensor | None, y: Tensor) -> Callable[[Params], Tensor]:
         return lambda values: self._options.loss_of(self._models.predict(values, x), y)
 
     def _measured(self, measure: Measure) -> Callable[[Params], Tensor]:
@@ -121,6 +128,9 @@ class Evaluation:
             return torch.as_tensor(found)
 
         return measured
+
+    def _finite(self, values: Params) -> Tensor:
+        return torch.stack([p.isfinite().all() for p in self._params(values).values()]).all()
 
     def _params(self, values: Params) -> Params:
         """Return the parameters among parameters and buffers."""
@@ -139,10 +149,6 @@ class Evaluation:
                 RuntimeWarning,
                 stacklevel=4,
             )
-
-
-def _all_finite(values: Params) -> Tensor:
-    return torch.stack([value.isfinite().all() for value in values.values()]).all()
 
 
 def joined(parts: Sequence[Rows]) -> Rows:

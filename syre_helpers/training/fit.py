@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_int
 from ..removal import Arm, Pull, arms
-from .batches import Batches, Data, Pair
-from .callbacks import Callback, progress
+from .batches import Batch, Batches, Data
+from .callbacks import Callback
 from .checkpoint import Checkpoint, RandomState
-from .evaluation import Evaluation, Params, Run, table_of
+from .evaluation import Params, Run, State, table_of
 from .identity import identity
-from .options import MakeOptimizer, Measure, Options, Schedule, due, last_due, whole_number
+from .loop import train
+from .options import MakeOptimizer, Measure, Options, Schedule, due, last_due
 from .processes import Processes
 
 if TYPE_CHECKING:
@@ -126,7 +128,7 @@ def fit(
         raise TypeError(f"model must be an nn.Module, got {type(model).__name__}")
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("model has no parameters that can be trained")
-    seed = whole_number("seed", seed)
+    seed = check_int("seed", seed)
     one = _OneModel(processes.place(model), options, seed, processes)
     batches = Batches(data, next(iter(one.params.values())), batch_size)
     kept = Checkpoint(
@@ -134,37 +136,21 @@ def fit(
         checkpoint_every,
         lambda: identity("fit", options, [seed], one.optimizer, batches, [one.values()]),
     )
-    random = RandomState(processes.device)
     state = kept.load(processes.device)
     processes.check_alike(state is not None, f"checkpoint {str(checkpoint)!r}")
-    first = 0 if state is None else state["step"]
-    evaluate = Evaluation(options, batches, one, None if state is None else state["rows"])
-    if state is None:
-        one.begin()
-        evaluate(0)
-    else:
-        one.restore(state)
+    random = RandomState(processes.device)
+    if state:
         random.restore(state["random"])
+    else:
+        one.begin()
 
-    def keep(step: int) -> None:
+    def keep(state: State) -> None:
         if processes.main:
-            own = {"step": step, "rows": evaluate.rows, "random": random.drawn()}
-            kept.save(one.state() | own)
+            kept.save(state | {"random": random.drawn()})
         processes.wait()  # no process goes on before it is whole
 
-    batch_of = batches.of([seed])
-    to_do = range(first, options.steps)
-    for step in progress(to_do, "training", one.params, callbacks, silent=not processes.main):
-        one.advance(step, batch_of(step).of_first())
-        if step + 1 == options.steps:
-            one.show_finished(lambda: evaluate(options.steps))
-            keep(options.steps)
-            continue
-        if step + 1 in options.logged:
-            evaluate(step + 1)
-        if kept.due(step + 1):
-            keep(step + 1)
-    return table_of(one.runs, evaluate.rows)
+    rows = train(one, options, batches, state, keep, kept.due, silent=not processes.main)
+    return table_of(one.runs, rows)
 
 
 class _OneModel:
@@ -199,7 +185,7 @@ class _OneModel:
         self._write(run.arm.start(run.initial, run.seed))
         self._pull = run.arm.pull(run.initial, run.seed, 0)
 
-    def advance(self, step: int, batch: Pair) -> None:
+    def advance(self, step: int, batch: Batch) -> None:
         """Take a step, counted from 0, and let the arm do what it does after it."""
         run = self.runs[0]
         if due(run.arm.pull_every, step):
@@ -207,7 +193,7 @@ class _OneModel:
         self._options.set_rate(self.optimizer, self._rate, step)
         self.model.train()
         self.optimizer.zero_grad()
-        self._processes.gradients(self.model, self._options.loss_of, batch)
+        self._processes.gradients(self.model, self._options.loss_of, batch.of_first())
         self._pull_once()
         self.optimizer.step()
         if due(run.arm.event_every, step + 1):
@@ -227,11 +213,11 @@ class _OneModel:
         """Return parameters and buffers."""
         return self._detached() | dict(self.model.named_buffers())
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """Return all that a checkpoint holds of the model."""
         return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Go back to the state after so many steps."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

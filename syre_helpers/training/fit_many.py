@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_int
 from ..removal import Arm
 from .batches import Batches, Data
 from .callbacks import Callback
 from .checkpoint import Checkpoint, RandomState
 from .evaluation import joined, table_of
 from .identity import identity
-from .options import MakeOptimizer, Measure, Options, Schedule, whole_number
+from .options import MakeOptimizer, Measure, Options, Schedule
 from .stacked.compile import decide
 from .stacked.ensemble import build, check_buffers
 from .stacked.micro_ensembles import Training
@@ -56,6 +57,8 @@ def train_many(
     All arms of a seed start from the same initial values and see the same batches, so they may be
     compared pair by pair. Models train in as few groups as the free memory allows, and in smaller
     ones where it runs out all the same; what comes out does not depend on that, to rounding.
+    Dropout draws from PyTorch's global generator, which the caller seeds (``torch.manual_seed``);
+    all else comes from `seeds` alone.
 
     Parameters
     ----------
@@ -158,7 +161,7 @@ def train_many(
         _distinct("arms", arms), steps, loss, optimizer, schedule, coupled, measures or {},
         log_every, callbacks,
     )  # fmt: skip
-    seeds = tuple(whole_number("seeds", seed) for seed in _distinct("seeds", seeds))
+    seeds = tuple(check_int("seeds", seed) for seed in _distinct("seeds", seeds))
     where = torch.device(device)
     model, runs = build(make_model, options.arms, seeds, where)
     params = [p for p in model.parameters() if p.requires_grad]

@@ -9,6 +9,7 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -100,12 +101,8 @@ class _Words:
         self._depth = 0
 
     def of(self, value: Any) -> str:
-        if (
-            hasattr(value, "item")
-            and getattr(value, "ndim", 1) == 0
-            and not isinstance(value, Tensor)
-        ):
-            value = value.item()  # a number of NumPy
+        if isinstance(value, np.generic):
+            value = value.item()
         if isinstance(value, _PLAIN):
             return repr(value)
         if id(value) in self._known:
@@ -120,7 +117,7 @@ class _Words:
         return words
 
     def _new(self, value: Any) -> str:
-        if isinstance(value, Tensor) or hasattr(value, "tobytes"):
+        if isinstance(value, Tensor | np.ndarray):
             return f"{_name(value.dtype)} {tuple(value.shape)} {_checksum(_bytes(value))}"
         if isinstance(value, type | torch.dtype | torch.device | types.BuiltinFunctionType):
             return _name(value)
@@ -185,9 +182,9 @@ def _content(cell: types.CellType) -> Any:
 
 def _bytes(array: Any) -> Any:
     """Return the bytes of a tensor, or of an array of NumPy."""
-    if not isinstance(array, Tensor):
-        return array.tobytes()
-    return array.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    if isinstance(array, Tensor):
+        array = array.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return array.tobytes()
 
 
 def _checksum(content: Any) -> str:

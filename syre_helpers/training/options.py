@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .._checks import check_positive_int
 from ..removal import Arm
 from .callbacks import Callback
 
@@ -68,7 +69,7 @@ class Options:
     logged: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", at_least_one("steps", self.steps))
+        object.__setattr__(self, "steps", check_positive_int("steps", self.steps))
         object.__setattr__(self, "logged", _measuring_steps(self.steps, self.log_every))
         for arm in self.arms:
             if not isinstance(arm, Arm):
@@ -79,11 +80,7 @@ class Options:
             raise TypeError(f"measures={self.measures!r} must map names to functions")
         if not isinstance(self.callbacks, Sequence):
             raise TypeError(f"callbacks={self.callbacks!r} must be a list of functions")
-        functions: dict[str, Any] = {
-            "loss": self.loss,
-            "optimizer": self.optimizer,
-            "schedule": self.schedule,
-        }
+        functions = {name: getattr(self, name) for name in ("loss", "optimizer", "schedule")}
         functions |= {f"measures[{name!r}]": measure for name, measure in self.measures.items()}
         functions |= {f"callbacks[{k}]": callback for k, callback in enumerate(self.callbacks)}
         for argument, function in functions.items():
@@ -186,50 +183,17 @@ class Options:
         raise ValueError(f"loss returned {what}; it must return a scalar tensor, such as the mean")
 
 
-def whole_number(argument: str, value: object) -> int:
-    """Return a whole number, NumPy's included, as an int.
-
-    Parameters
-    ----------
-    argument : str
-        What to call it in the message.
-    value : object
-        The number.
-
-    Returns
-    -------
-    int
-        The same number.
-
-    Raises
-    ------
-    TypeError
-        If it is no whole number.
-    """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{argument}={value!r} must be a whole number")
-    return operator.index(value)
-
-
-def at_least_one(argument: str, value: object) -> int:
-    """Return a whole number as an int, or raise ValueError if it is less than 1."""
-    number = whole_number(argument, value)
-    if number < 1:
-        raise ValueError(f"{argument}={value!r} must be at least 1")
-    return number
-
-
 def _measuring_steps(steps: int, log_every: int | Sequence[int] | None) -> frozenset[int]:
     if log_every is None:
-        return frozenset({0, steps})
-    if not isinstance(log_every, Iterable):
-        return frozenset({*range(0, steps, at_least_one("log_every", log_every)), steps})
+        log_every = ()
+    elif not isinstance(log_every, Iterable):
+        log_every = range(0, steps, check_positive_int("log_every", log_every))
     outside = [s for s in log_every if not 0 <= s <= steps or s != int(s)]
     if outside:
         raise ValueError(
             f"log_every holds {outside[:3]}, which are no numbers of steps from 0 to {steps}"
         )
-    return frozenset({0, *(int(s) for s in log_every), steps})
+    return frozenset({0, *map(int, log_every), steps})
 
 
 def made_with_seed(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -252,12 +216,29 @@ def made_with_seed(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
     TypeError
         If `make_model` returns something else.
     """
-    with torch.random.fork_rng(devices=[]):
+    with generators_kept(()):
         torch.manual_seed(seed)
         model = make_model()
     if not isinstance(model, nn.Module):
         raise TypeError(f"make_model must return an nn.Module, got {type(model).__name__}")
     return model
+
+
+def generators_kept(tensors: Iterable[Tensor]) -> AbstractContextManager[None]:
+    """Return a context after which the global generators are as before, those of GPUs in use too.
+
+    Parameters
+    ----------
+    tensors : iterable of Tensor
+        The generators of their devices are kept, and that of the CPU.
+
+    Returns
+    -------
+    context manager
+        Of nothing.
+    """
+    devices = {tensor.device for tensor in tensors if tensor.is_cuda}
+    return torch.random.fork_rng(devices=sorted(devices, key=str))
 
 
 def due(every: int, step: int) -> bool:

@@ -6,27 +6,21 @@ assertion in a cell tagged ``claims-syre`` must then be false.
 
 import ast
 
-import nbformat
 import pytest
 import torch
 
 import syre_helpers as sh
+from notebooks import NOTEBOOKS, code_cells
 from syre_helpers.removal.theta_0 import Specification
-from tools.build.chapters import BOOK
 
 TAG = "claims-syre"
 
 
-def code_cells(notebook):
-    """Yield (source, tags) of the code cells, without the one that installs the package."""
-    for cell in nbformat.read(notebook, as_version=4).cells:
-        if cell.cell_type == "code" and "%pip" not in cell.source:
-            yield cell.source, cell.metadata.get("tags", [])
+def is_claim(cell):
+    return TAG in cell.metadata.get("tags", [])
 
 
-def chapters_with_claims():
-    notebooks = sorted(BOOK.rglob("*.ipynb"))
-    return [n for n in notebooks if any(TAG in tags for _, tags in code_cells(n))]
+CHAPTERS = [n for n in NOTEBOOKS if any(map(is_claim, code_cells(n)))]
 
 
 class RecordAsserts(ast.NodeTransformer):
@@ -42,9 +36,9 @@ def run(notebook):
     """Run a chapter; return, for each assertion in a tagged cell, what its condition was."""
     outcomes = {}
     namespace = {"__name__": "__main__"}
-    for number, (source, tags) in enumerate(code_cells(notebook)):
-        tree = ast.parse(source)
-        claims = TAG in tags
+    for number, cell in enumerate(code_cells(notebook)):
+        tree = ast.parse(cell.source)
+        claims = is_claim(cell)
         if claims:
             tree = RecordAsserts().visit(tree)
 
@@ -72,7 +66,7 @@ def without_syre(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("notebook", chapters_with_claims(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("notebook", CHAPTERS, ids=lambda path: path.stem)
 def test_claims_about_syre_fail_without_it(notebook, without_syre):
     outcomes = run(notebook)
     assert outcomes, "a tagged cell without an assertion claims nothing"

@@ -1,10 +1,10 @@
 """The panels of the chapters: driven as a reader would, through their widgets."""
 
 import ipywidgets
-import nbformat
 import pytest
 
-from tools.build.chapters import BOOK
+from notebooks import NOTEBOOKS as ALL
+from notebooks import code_cells
 
 # What a reader might set, for one control of each panel.
 CHANGES = {
@@ -15,17 +15,13 @@ CHANGES = {
 }
 
 
-def code(notebook):
-    cells = nbformat.read(notebook, as_version=4).cells
-    return [c.source for c in cells if c.cell_type == "code" and "%pip" not in c.source]
-
-
-NOTEBOOKS = [n for n in sorted(BOOK.rglob("*.ipynb")) if "interactive.panel(" in str(code(n))]
+NOTEBOOKS = [n for n in ALL if "interactive.panel(" in str(code_cells(n))]
+each_panel = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.stem)
 
 
 def panel_of(notebook):
     """Run the imports and the cells of the panel, which need nothing else of the chapter."""
-    cells = code(notebook)
+    cells = [cell.source for cell in code_cells(notebook)]
     first = next(k for k, c in enumerate(cells) if "import ipywidgets" in c)
     last = next(k for k, c in enumerate(cells) if "sh.interactive.panel(" in c)
     namespace = {}
@@ -39,7 +35,7 @@ def test_at_least_four_chapters_have_a_panel():
     assert {n.stem for n in NOTEBOOKS} == set(CHANGES)
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.stem)
+@each_panel
 def test_a_panel_computes_what_was_chosen(notebook, monkeypatch):
     monkeypatch.setenv("SYRE_PROGRESS", "0")
     box = panel_of(notebook)
@@ -60,7 +56,7 @@ def test_a_panel_computes_what_was_chosen(notebook, monkeypatch):
     assert shown[0] != shown[1], "the controls change the result"
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.stem)
+@each_panel
 def test_a_panel_stops(notebook):
     box = panel_of(notebook)
     *controls, row, result = box.children

@@ -97,7 +97,7 @@ def test_a_grid_of_settings(tmp_path, capsys):
         ("sigma_ratios=(0.1, 0.2)", (0.1, 0.2)),
         ("sigma_ratios=", ()),
         ("start=generic", "generic"),
-        ("lr=1", 1.0),
+        ("weight_decay=1", 1.0),
     ],
 )
 def test_values_are_read_as_the_setting_holds_them(dead_neurons, monkeypatch, given, expected):

@@ -11,30 +11,23 @@ import tomllib
 import nbformat
 import pytest
 import yaml
-from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import syre_helpers as sh
+from notebooks import NOTEBOOKS, code_cells, each_notebook
 from tools.build import chapters, links
 from tools.emulate import binder
 
 ROOT = chapters.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NOTEBOOKS = sorted(
-    file for file in chapters.BOOK.rglob("*.ipynb") if ".ipynb_checkpoints" not in file.parts
-)
 LONGEST_CELL = 30
 
 
 def pins():
     """Return the pinned requirements of constraints.txt that count for Python 3.11 on Linux."""
-    here = default_environment() | {
-        "python_version": "3.11",
-        "python_full_version": "3.11.9",
-        "sys_platform": "linux",
-        "platform_system": "Linux",
-    }
+    python = {"python_version": "3.11", "python_full_version": "3.11.9"}
+    here = python | {"sys_platform": "linux", "platform_system": "Linux"}
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     found = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return {
@@ -42,16 +35,16 @@ def pins():
     }
 
 
-def requirements():
-    """Return every requirement of the package and its extras, without the package itself."""
-    listed = list(PROJECT["dependencies"])
-    for extra in PROJECT["optional-dependencies"].values():
-        listed += extra
-    parsed = [Requirement(text) for text in listed]
-    return [r for r in parsed if r.name != PROJECT["name"]]
+# Those of the package and its extras, without the package itself.
+REQUIREMENTS = [
+    requirement
+    for texts in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
+    for requirement in map(Requirement, texts)
+    if requirement.name != PROJECT["name"]
+]
 
 
-@pytest.mark.parametrize("requirement", requirements(), ids=str)
+@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=str)
 def test_each_requirement_is_bounded_below_and_pinned_within_its_bounds(requirement):
     assert ">=" in str(requirement.specifier)
     assert "==" not in str(requirement.specifier), "pins belong into constraints.txt"
@@ -123,38 +116,28 @@ def test_version_and_licence_are_the_same_everywhere():
     assert "MIT License" in (ROOT / "LICENSE").read_text()
 
 
-def test_the_address_of_pyproject_stands_everywhere():
-    changed = links.outdated(ROOT, chapters.address())
+def test_the_address_of_pyproject_stands_everywhere_and_a_placeholder_shows_no_buttons():
+    url = chapters.address()
+    changed = links.outdated(ROOT, url)
     assert not changed, f"run `make links`: {[str(f.relative_to(ROOT)) for f in changed]}"
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
-    assert config["repository"]["url"] == chapters.address()
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert citation["repository-code"] == chapters.address()
-    assert chapters.address() in (ROOT / "README.md").read_text()
-
-
-def test_a_placeholder_address_shows_no_buttons():
-    config = yaml.safe_load((ROOT / "_config.yml").read_text())
-    shown = chapters.is_published(chapters.address())
-    assert config["html"]["use_repository_button"] is shown
-    assert config["html"]["use_issues_button"] is shown
-    assert bool(config["launch_buttons"]["colab_url"]) is shown
-    assert bool(config["launch_buttons"]["binderhub_url"]) is shown
+    assert config["repository"]["url"] == citation["repository-code"] == url
+    assert url in (ROOT / "README.md").read_text()
+    buttons = [config["html"][f"use_{name}_button"] for name in ("repository", "issues")]
+    buttons += [bool(config["launch_buttons"][f"{name}_url"]) for name in ("colab", "binderhub")]
+    assert set(buttons) == {chapters.is_published(url)}
 
 
 def test_the_table_of_contents_lists_every_page_once():
     listed = chapters.pages(ROOT / "_toc.yml")
     assert len(set(listed)) == len(listed)
-    notebooks = {str(f.relative_to(ROOT).with_suffix("")) for f in NOTEBOOKS}
-    text = {
-        str(f.relative_to(ROOT).with_suffix(""))
-        for f in chapters.BOOK.rglob("*.md")
-        if "_static" not in f.parts and f.name != "LICENSE-TEXT.md"
-    }
-    assert set(listed) == notebooks | text
+    text = [f for f in chapters.BOOK.rglob("*.md") if "_static" not in f.parts]
+    there = {str(f.relative_to(ROOT).with_suffix("")) for f in [*NOTEBOOKS, *text]}
+    assert set(listed) == there - {"book/LICENSE-TEXT"}
 
 
-@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: str(f.relative_to(chapters.BOOK)))
+@each_notebook
 def test_notebook_is_stripped_and_well_formed(file):
     notebook = nbformat.read(file, as_version=4)
     nbformat.validate(notebook)
@@ -168,20 +151,14 @@ def test_notebook_is_stripped_and_well_formed(file):
 
 
 def draws(source):
-    """Whether a cell's last line makes a figure."""
-    if "%pip" in source:
-        return False
-    body = ast.parse(source).body
-    if not body or not isinstance(body[-1], ast.Expr):
-        return False
-    return ast.unparse(body[-1]).startswith(("sh.plots.Picture(", "sh.interactive.FrameSlider("))
+    """Test whether a cell's last line makes a figure."""
+    last = ast.unparse(ast.parse(source).body[-1:])
+    return last.startswith(("sh.plots.Picture(", "sh.interactive.FrameSlider("))
 
 
-@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: str(f.relative_to(chapters.BOOK)))
+@each_notebook
 def test_the_code_that_draws_is_folded_and_claims_nothing(file):
-    notebook = nbformat.read(file, as_version=4)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    drawing = [cell for cell in code if draws(cell.source)]
+    drawing = [cell for cell in code_cells(file) if draws(cell.source)]
     assert drawing
     for cell in drawing:
         tags = cell.metadata.get("tags", [])
@@ -189,7 +166,7 @@ def test_the_code_that_draws_is_folded_and_claims_nothing(file):
         assert not any(isinstance(x, ast.Assert) for x in ast.walk(ast.parse(cell.source)))
 
 
-@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: str(f.relative_to(chapters.BOOK)))
+@each_notebook
 def test_notebook_begins_with_its_title_and_the_setup_cell(file):
     notebook = nbformat.read(file, as_version=4)
     first = notebook.cells[0]

@@ -2,9 +2,7 @@
 
 import ast
 
-import nbformat
-import pytest
-
+from notebooks import code_cells, each_notebook
 from tools.build import chapters
 
 FILES = [
@@ -12,7 +10,6 @@ FILES = [
     for folder in (chapters.PACKAGE, chapters.ROOT / "tools", chapters.ROOT / "benchmarks")
     for file in sorted(folder.rglob("*.py"))
 ]
-NOTEBOOKS = sorted(chapters.BOOK.rglob("*.ipynb"))
 
 
 def private(name):
@@ -66,11 +63,9 @@ def test_a_borrowed_private_name_is_found(tmp_path, monkeypatch):
     assert borrowed(file) == ["_gaussian", "_index", "pull._x"]
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda f: f.stem)
-def test_chapters_import_neither_tests_nor_tools(notebook):
-    code = [c.source for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code"]
-    trees = [ast.parse(source) for source in code if "%pip" not in source]
-    imports = [node for tree in trees for node in ast.walk(tree)]
+@each_notebook
+def test_chapters_import_neither_tests_nor_tools(file):
+    imports = [node for cell in code_cells(file) for node in ast.walk(ast.parse(cell.source))]
     names = {a.name for node in imports if isinstance(node, ast.Import) for a in node.names}
     names |= {node.module for node in imports if isinstance(node, ast.ImportFrom)}
     assert not {name.partition(".")[0] for name in names} & {"tests", "tools", "benchmarks"}

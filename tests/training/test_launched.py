@@ -8,36 +8,28 @@ import torch
 
 import two_processes
 from syre_helpers.__main__ import main
-from syre_helpers.training.processes import launched
+from syre_helpers.training.processes import Processes, launched
 
 
-def accelerator_with(**settings):
-    usual = {
-        "num_processes": 1,
-        "process_index": 0,
-        "distributed_type": SimpleNamespace(value="NO"),
-        "mixed_precision": "no",
-        "gradient_accumulation_steps": 1,
-        "device": torch.device("cpu"),
-    }
-    return SimpleNamespace(**(usual | settings))
+def accelerator_with(kind="NO", precision="no"):
+    return SimpleNamespace(
+        distributed_type=SimpleNamespace(value=kind),
+        mixed_precision=precision,
+        gradient_accumulation_steps=1,
+    )
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"mixed_precision": "fp16"}, "mixed_precision='fp16'"),
-        ({"distributed_type": SimpleNamespace(value="FSDP")}, "set up for FSDP"),
-        ({"distributed_type": SimpleNamespace(value="DEEPSPEED")}, "set up for DEEPSPEED"),
+        ({"precision": "fp16"}, "mixed_precision='fp16'"),
+        ({"kind": "FSDP"}, "set up for FSDP"),
+        ({"kind": "DEEPSPEED"}, "set up for DEEPSPEED"),
     ],
 )
 def test_accelerators_of_other_kinds_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
-        two_processes.fitted(
-            accelerator_with(**settings),
-            two_processes.made(two_processes.mlp),
-            two_processes.data(),
-        )
+        Processes(accelerator_with(**settings), torch.device("cpu"))
 
 
 def test_processes_that_a_launcher_starts_are_joined(monkeypatch):

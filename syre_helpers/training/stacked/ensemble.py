@@ -13,7 +13,7 @@ from torch.func import functional_call, vmap
 from ...removal import Arm, Pull
 from ...removal.pull import stack_pulls, write_pull
 from ..evaluation import Params, Run
-from ..options import due, last_due, made_with_seed
+from ..options import due, generators_kept, last_due, made_with_seed
 
 Stacked = dict[str, Tensor]
 
@@ -78,12 +78,11 @@ def check_buffers(model: nn.Module, x: Tensor | None) -> None:
     ValueError
         If buffers change, as BatchNorm's running statistics do.
     """
-    if not any(True for _ in model.buffers()):
+    if not list(model.buffers()):
         return
     trial = copy.deepcopy(model).train()
     before = {name: buffer.clone() for name, buffer in trial.named_buffers()}
-    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
-    with torch.no_grad(), torch.random.fork_rng(devices=sorted(devices, key=str)):
+    with torch.no_grad(), generators_kept(model.parameters()):
         call(trial, {}, x)
     changed = [n for n, buffer in trial.named_buffers() if not torch.equal(buffer, before[n])]
     if changed:
@@ -155,16 +154,17 @@ class Ensemble:
             if due(arm.event_every, step):
                 self._rewrite(k, arm.event, seed, step)
 
-    def finish(self) -> None:
-        """Let arms change what the last measurement sees."""
+    def show_finished(self, look: Callable[[], None]) -> None:
+        """Call a function that sees the arms' finished parameters; the trained ones come back."""
+        trained = {name: p.clone() for name, p in self.params.items()}
         for k, run in enumerate(self.runs):
             self._rewrite(k, run.arm.finish, run.seed)
+        look()
+        self._copy(trained)
 
-    @torch.no_grad()
-    def restore(self, params: Mapping[str, Tensor], step: int) -> None:
+    def go_back(self, params: Mapping[str, Tensor], step: int) -> None:
         """Go back to the parameters and pulls that there were after so many steps."""
-        for name, p in self.params.items():
-            p.copy_(params[name])
+        self._copy(params)
         for k in self._renewed:
             # A pull depends on the initial parameters and the step of its last renewal only.
             last = last_due(self.runs[k].arm.pull_every, step)
@@ -199,6 +199,11 @@ class Ensemble:
     def predict(self, values: Params, x: Tensor | None) -> Tensor:
         """Return the output of one model with these parameters and buffers."""
         return call(self.model, values, x)
+
+    @torch.no_grad()
+    def _copy(self, params: Mapping[str, Tensor]) -> None:
+        for name, p in self.params.items():
+            p.copy_(params[name])
 
     def _pull_of(self, run: Run, step: int) -> Pull:
         """Return the pull of a run on the parameters that are trained."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from ..options import generators_kept
 
 _SHARE = 0.6  # of what is free; the rest is for evaluations, and for other programs
 # Parameters, gradient, centre, xi, mask, two states of an optimizer, and results in passing.
@@ -68,8 +71,7 @@ def bytes_to_train(params: Iterable[Tensor], step: Callable[[], Any]) -> int:
         Bytes.
     """
     params = list(params)
-    devices = {p.device for p in params if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices, key=str)), _Made() as made:
+    with generators_kept(params), _Made() as made:
         step()
     return _COPIES * sum(p.nbytes for p in params) + made.bytes
 
@@ -80,7 +82,7 @@ def free_bytes(device: torch.device) -> int | None:
         free, _ = torch.cuda.mem_get_info(device)
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free + unused)
-    found = [free for free in (_of_the_machine(), *_of_containers()) if free is not None]
+    found = [free for free in (_of_the_machine(), *map(_left, _CGROUPS)) if free is not None]
     return min(found, default=None)
 
 
@@ -112,30 +114,19 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def _of_the_machine() -> int | None:
+    """Return what is available; half of what is built in where the system does not say (macOS)."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return _half_of_what_is_built_in()
-    kilobytes = {line.split(":")[0]: line.split()[1] for line in lines if ":" in line}
-    return 1024 * int(kilobytes["MemAvailable"]) if "MemAvailable" in kilobytes else None
-
-
-def _half_of_what_is_built_in() -> int | None:
-    """Where the system does not say what is free (macOS, Windows)."""
-    try:
+        if found := re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text()):
+            return 1024 * int(found[1])
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (AttributeError, OSError, ValueError):
         return None
 
 
-def _of_containers() -> list[int | None]:
-    return [_left(Path(limit), Path(usage)) for limit, usage in _CGROUPS]
-
-
-def _left(limit: Path, usage: Path) -> int | None:
+def _left(files: tuple[str, str]) -> int | None:
     """Return the bytes that a container may still take; None where there is no limit."""
     try:
-        most, used = limit.read_text().strip(), usage.read_text().strip()
-    except OSError:
+        most, used = (int(Path(file).read_text()) for file in files)
+    except (OSError, ValueError):  # where there is no limit, it is "max"
         return None
-    return max(0, int(most) - int(used)) if most.isdigit() and used.isdigit() else None
+    return max(0, most - used)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import grad
 
-from ..batches import Batches
-from ..callbacks import progress
+from ..batches import Batch, Batches
 from ..checkpoint import Checkpoint, RandomState
-from ..evaluation import Evaluation, Rows, Run
+from ..evaluation import Rows, Run, State
+from ..loop import train
 from ..options import Options
 from .compile import CompileDecision
 from .ensemble import Ensemble, call
 from .memory import bytes_to_train, models_at_once, out_of_memory
 from .step import StackedStep, Steps
-
-State = dict[str, Any]
 
 
 class Trained(NamedTuple):
@@ -81,7 +79,8 @@ class Training:
             if trained is None:
                 size = -(-size // 2)
                 self.steps = Steps()  # those of the larger size keep memory
-                _release(device)
+                if device.type == "cuda":
+                    torch.cuda.empty_cache()  # what PyTorch holds of the memory that ran out
             else:
                 done.append(trained)
             state = None
@@ -93,55 +92,18 @@ class Training:
         """Train a micro-ensemble; None if memory ran out and fewer models may do."""
 
         def save(own: State) -> None:
-            self.kept.save(own | {"size": size, "done": [tuple(trained) for trained in done]})
+            parts = {"size": size, "done": [tuple(trained) for trained in done]}
+            self.kept.save(own | parts | {"random": self.random.drawn()})
 
+        ensemble, label = _InTraining(self, runs), f"training {len(runs)} models"
         try:
-            return self._train(runs, state, save)
+            rows = train(ensemble, self.options, self.batches, state, save, self.kept.due, label)
         except (RuntimeError, MemoryError) as error:
             if len(runs) == 1 or not out_of_memory(error):
                 raise
-        return None
-
-    def _train(
-        self, runs: Sequence[Run], state: State | None, save: Callable[[State], None]
-    ) -> Trained:
-        ensemble, options = Ensemble(self.model, runs), self.options
-        params = ensemble.params
-        optimizer = options.make_optimizer(list(params.values()))
-        rate = float(optimizer.param_groups[0]["lr"])
-        advance = StackedStep(ensemble, options, optimizer, self.decision, self.steps)
-        batch = self.batches.of([run.seed for run in runs])
-        rows = state["rows"] if state else None
-        evaluate = Evaluation(options, self.batches, ensemble, rows)
-        first = state["step"] if state else 0
-        if state is None:
-            evaluate(0)
-        else:
-            ensemble.restore(state["params"], first)
-            optimizer.load_state_dict(state["optimizer"])
-
-        def keep(step: int, params: dict[str, Tensor]) -> None:
-            own = {"step": step, "rows": evaluate.rows, "params": params}
-            save(own | {"optimizer": optimizer.state_dict(), "random": self.random.drawn()})
-
-        label = f"training {len(runs)} models"
-        for step in progress(range(first, options.steps), label, params, options.callbacks):
-            options.set_rate(optimizer, rate, step)
-            ensemble.renew_pulls(step)
-            advance(step, batch(step))
-            ensemble.events(step + 1)
-            if step + 1 == options.steps:
-                break
-            if step + 1 in options.logged:
-                evaluate(step + 1)
-            if self.kept.due(step + 1):
-                keep(step + 1, params)
-        trained = {name: p.clone() for name, p in params.items()}
-        if first < options.steps:
-            ensemble.finish()
-            evaluate(options.steps)
-            keep(options.steps, trained)
-        return Trained(evaluate.rows, {n: p.cpu() for n, p in (trained | ensemble.fixed).items()})
+            return None
+        params = ensemble.params | ensemble.fixed
+        return Trained(rows, {name: p.detach().cpu() for name, p in params.items()})
 
     def _bytes(self, run: Run) -> int:
         """Return an estimate of what the training of one model needs."""
@@ -154,7 +116,28 @@ class Training:
         return bytes_to_train(params.values(), lambda: grad(loss)(params))
 
 
-def _release(device: torch.device) -> None:
-    """Give back what PyTorch holds of the memory that ran out."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+class _InTraining(Ensemble):
+    """An ensemble with what takes its steps."""
+
+    def __init__(self, training: Training, runs: Sequence[Run]) -> None:
+        super().__init__(training.model, runs)
+        self._options = options = training.options
+        self._optimizer = options.make_optimizer(list(self.params.values()))
+        self._rate = float(self._optimizer.param_groups[0]["lr"])
+        self._step = StackedStep(self, options, self._optimizer, training.decision, training.steps)
+
+    def advance(self, step: int, batch: Batch) -> None:
+        """Take a step, counted from 0, and let arms do what they do after it."""
+        self._options.set_rate(self._optimizer, self._rate, step)
+        self.renew_pulls(step)
+        self._step(step, batch)
+        self.events(step + 1)
+
+    def state(self) -> State:
+        """Return what a checkpoint holds of the models."""
+        return {"params": self.params, "optimizer": self._optimizer.state_dict()}
+
+    def restore(self, state: State) -> None:
+        """Go back to such a state."""
+        self.go_back(state["params"], state["step"])
+        self._optimizer.load_state_dict(state["optimizer"])

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from ..options import generators_kept
+
 _ATEN = torch.ops.aten
 _IN_PLACE = {
     _ATEN.add.Tensor: _ATEN.add_.Tensor,
@@ -39,9 +41,8 @@ def trace(function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor]) 
     torch.fx.GraphModule
         Called as the function; its results are the same to the last bit.
     """
-    devices = {t.device for t in tensors if t.device.type == "cuda"}
     # What is drawn in the trial would be missing when a run goes on.
-    with torch.random.fork_rng(devices=sorted(devices, key=str)):
+    with generators_kept(tensors):
         traced = make_fx(function)(*tensors)
     operations = [node for node in traced.graph.nodes if node.op == "call_function"]
     # An operation that writes into its arguments makes "the same value" a matter of time.

@@ -36,13 +36,14 @@ def compiled_by(monkeypatch):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("coupled", [True, False])
-def test_what_is_compiled_equals_the_plain_step(compiled_by, name, coupled):
+def test_what_is_compiled_equals_the_plain_step(compiled_by, capsys, name, coupled):
     """The function that the compiler is given, run as it is: fast enough for every optimizer."""
     changed = {"optimizer": OPTIMIZERS[name], "coupled": coupled}
     plain = run(**changed)
     handed = compiled_by()
     assert_same(plain, run(compile=True, **changed), 1e-12)
     assert len(handed) == 1
+    assert "goes on without" not in capsys.readouterr().err, "it was found to be another step"
 
 
 @compiler

@@ -1,0 +1,15 @@
+"""The notebooks of the book, for the tests that read or run them."""
+
+import nbformat
+import pytest
+
+from tools.build.chapters import BOOK
+
+NOTEBOOKS = sorted(f for f in BOOK.rglob("*.ipynb") if ".ipynb_checkpoints" not in f.parts)
+each_notebook = pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: str(f.relative_to(BOOK)))
+
+
+def code_cells(file):
+    """Return a notebook's cells of code, without the one that installs the package."""
+    cells = nbformat.read(file, as_version=4).cells
+    return [cell for cell in cells if cell.cell_type == "code" and "%pip" not in cell.source]
