@@ -58,7 +58,7 @@ SMALLER = {
     "mode_connectivity": {"widths": (4, 4), "batch_size": 20, "sigma_ratios": (1.0,)},
     # Networks that are trained one by one take longest.
     "mode_connectivity-batchnorm": {"steps": 4, "seeds": 1},
-    "mode_connectivity-paper": {"steps": 4, "seeds": 1, "n_train": 40, "n_test": 20, "points": 2},
+    "mode_connectivity-paper": {"steps": 4, "seeds": 1, "n_train": 40, "n_test": 20},
     "simclr-cifar": {"steps": 4, "seeds": 1},
     "simclr-paper": {"steps": 4, "seeds": 1},
 }
