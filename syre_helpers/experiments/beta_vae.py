@@ -24,6 +24,7 @@ from ..removal import Arm, arms
 from ..training import fit_many
 from ..training.batches import BatchOrder
 from ..training.options import Measure
+from . import _rules as rules
 from ._claims import Claim, Rows, of, ratio, value
 from ._common import Decayed, file_in, optimizer, seeds_of, standard_arms
 from ._images import Batch, load_images
@@ -255,7 +256,7 @@ CLAIMS = (
         paper="posterior collapse at beta = 10",
         measure=value(_vanilla(10), "active"),
         unit="active latents",
-        holds=lambda values: bool((values <= 3).all()),
+        holds=rules.all_below(4),
         comment="Nearly all variances of the data along principal directions are below 10, so that "
         "collapse is the optimum of the linear model, and no trap.",
     ),
@@ -264,7 +265,7 @@ CLAIMS = (
         paper="lower reconstruction loss",
         measure=ratio(_syre(10), _vanilla(10), "reconstruction"),
         unit="squared error of syre over that of vanilla",
-        holds=lambda values: bool((values < 0.99).all()),
+        holds=rules.all_below(0.99),
         comment="Where collapse is the optimum, there is nothing to gain.",
     ),
     Claim(
@@ -272,14 +273,14 @@ CLAIMS = (
         paper="higher rank",
         measure=ratio(_syre(10), _vanilla(10), "effective_rank"),
         unit="effective rank of syre over that of vanilla",
-        holds=lambda values: bool((values > 1.05).all()),
+        holds=rules.all_above(1.05),
         comment="A rank does not see size: a collapsed encoder puts out noise of high rank.",
     ),
     Claim(
         text="syre on the encoder does what plain decay on the encoder does, at beta 4.",
         measure=ratio(_syre(4), of(method="plain decay", beta=4), "reconstruction"),
         unit="squared error of syre over that of plain decay",
-        holds=lambda values: bool(((values - 1).abs() < 0.01).all()),
+        holds=rules.all_near(1, 0.01),
         comment="The sampled loss has no symmetry that a bias could remove.",
     ),
 )

@@ -19,7 +19,8 @@ from ..measures import dead_fraction, effective_rank
 from ..models import mlp
 from ..removal import Arm, arms
 from ..training import fit_many
-from ._claims import NO_CONTROL, Claim, Rows, difference, of, rows_of, value
+from . import _rules as rules
+from ._claims import Claim, Rows, difference, of, rows_of, value
 from ._common import file_in, optimizer, seeds_of
 from ._images import accuracy
 from ._plasticity_arms import Setting, compared_arms, controls, grid
@@ -246,15 +247,8 @@ def _best(method: str) -> Rows:
     return rows
 
 
-def _graded(values: pd.Series, full: float, part: float) -> bool | None:
-    """Return True for a mean of at least `full`, None for at least `part`, else False."""
-    return True if values.mean() >= full else None if values.mean() >= part else False
-
-
-def _default(last: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of syre at its default strength."""
-    return of(method="syre", sigma_ratio=0.01)(last)
-
+_LEARNS = rules.graded(rules.mean_above(0.92), rules.mean_above(0.85))
+_CLEARLY_BETTER = rules.graded(rules.mean_above(0.04), rules.mean_above(0.02))
 
 CLAIMS = (
     Claim(
@@ -262,7 +256,7 @@ CLAIMS = (
         paper="vanilla collapses after about the sixth task",
         measure=value(_best("vanilla"), "retained_rank"),
         unit="rank of the features at the end over its highest value before",
-        holds=lambda values: _graded(-values, -0.5, -0.75),
+        holds=rules.graded(rules.mean_below(0.5), rules.mean_below(0.75)),
         comment="The rank falls task by task; accuracy falls with it.",
     ),
     Claim(
@@ -270,15 +264,15 @@ CLAIMS = (
         paper="syre stays near full rank",
         measure=value(_best("syre"), "retained_rank"),
         unit="rank of the features at the end over its highest value before",
-        holds=lambda values: _graded(values, 0.85, 0.7),
+        holds=rules.graded(rules.mean_above(0.85), rules.mean_above(0.7)),
         comment="For the best sigma_0 tried, which is as large as the initial weights themselves.",
     ),
     Claim(
         text="At its default sigma_0 of 0.01 syre learns the last tasks better than plain decay.",
         paper="its sigma_0 is not known",
-        measure=difference(_default, _best("plain decay"), "score"),
+        measure=difference(of(method="syre", sigma_ratio=0.01), _best("plain decay"), "score"),
         unit="accuracy on the last five tasks, minus that of plain decay",
-        holds=lambda values: _graded(values, 0.04, 0.02),
+        holds=_CLEARLY_BETTER,
         comment="A bias this small leaves saddles, but decay swallows the network all the same.",
     ),
     Claim(
@@ -286,37 +280,30 @@ CLAIMS = (
         paper="shown in a figure",
         measure=value(_best("syre"), "score"),
         unit="accuracy on the last five tasks",
-        holds=lambda values: _graded(values, 0.92, 0.85) if values.min() >= 0.8 else False,
+        holds=lambda values: bool(values.min() >= 0.8) and _LEARNS(values),
         comment="Accuracy at the end of each task, on test images.",
     ),
     Claim(
         text="With a large bias, syre learns the last tasks better than plain decay.",
-        paper=NO_CONTROL,
         measure=difference(_best("syre"), _best("plain decay"), "score"),
         unit="accuracy on the last five tasks, minus that of plain decay",
-        holds=lambda values: _graded(values, 0.04, 0.02) if values.min() > 0 else False,
-        comment=(
-            "After equal tuning in the tuned runs. In the others the best of three sigma_0 stands "
-            "against one plain decay."
-        ),
+        holds=lambda values: bool(values.min() > 0) and _CLEARLY_BETTER(values),
+        comment="After equal tuning in the tuned runs. In the others the best of three sigma_0 "
+        "stands against one plain decay.",
     ),
     Claim(
         text="A pull back to the initial weights does as well as syre.",
-        paper=NO_CONTROL,
         measure=difference(_best("pull to start"), _best("syre"), "score"),
         unit="accuracy on the last five tasks, minus that of syre",
-        holds=lambda values: _graded(values, -0.02, -0.06),
-        comment=(
-            "If its centre is as large as syre's, so what helps is a centre of full size; on MNIST "
-            "one that is drawn anew every ten steps does as well."
-        ),
+        holds=rules.graded(rules.mean_above(-0.02), rules.mean_above(-0.06)),
+        comment="If its centre is as large as syre's, so what helps is a centre of full size; on "
+        "MNIST one that is drawn anew every ten steps does as well.",
     ),
     Claim(
         text="A bias of the same norm that respects the symmetry does not help.",
-        paper=NO_CONTROL,
         measure=value(_best("symmetric bias"), "score"),
         unit="accuracy on the last five tasks",
-        holds=lambda values: _graded(-values, -0.5, -0.7),
+        holds=rules.graded(rules.mean_below(0.5), rules.mean_below(0.7)),
         comment="All units of a layer are pulled to the same place.",
     ),
 )

@@ -18,6 +18,7 @@ from ..removal import Arm, Syre, arms
 from ..training.callbacks import progress
 from ..training.checkpoint import Checkpoint
 from ..training.options import columns_of
+from . import _rules as rules
 from ._claims import Claim, difference, of, value
 from ._common import file_in, seeds_of, standard_arms
 from ._each import file_name
@@ -187,11 +188,6 @@ _WEAKEST = of(method="syre", sigma_ratio=min)
 _STRONGEST = of(method="syre", sigma_ratio=max)
 
 
-def _is_above(values: pd.Series, bound: float = 0.0) -> bool:
-    """Test whether a mean over the seeds is above by more than two standard errors."""
-    return bool(values.mean() - 2 * values.sem() > bound)
-
-
 def _change_of_vanilla(last: pd.DataFrame) -> pd.Series:
     """Return the reward at the end minus that at the end of the first phase, seed by seed."""
     # Unlike their ratio, the difference has the same meaning where rewards are negative.
@@ -207,7 +203,7 @@ CLAIMS = (
         paper="vanilla loses return over time",
         measure=_change_of_vanilla,
         unit="reward per step at the end of the last phase, minus that of the first",
-        holds=lambda values: _is_above(-values),
+        holds=rules.clearly_below(0),
         comment="In the quick world all phases are equally hard to a new network; floors are not.",
     ),
     Claim(
@@ -215,21 +211,21 @@ CLAIMS = (
         paper="syre keeps the return",
         measure=difference(_WEAKEST, _VANILLA, "mean_after_phase_1"),
         unit=_GAIN,
-        holds=_is_above,
+        holds=rules.clearly_above(0),
         comment="This comparison does not tell the bias from the decay that comes with it.",
     ),
     Claim(
         text="PPO with weak syre earns more than with plain decay of the same strength",
         measure=difference(_WEAKEST, _DECAY, "mean_after_phase_1"),
         unit=_GAIN,
-        holds=_is_above,
+        holds=rules.clearly_above(0),
         comment="The control: at the paper's size of the bias, decay explains the gain.",
     ),
     Claim(
         text="PPO with the strongest syre earns more than with plain decay of the same strength",
         measure=difference(_STRONGEST, _DECAY, "mean_after_phase_1"),
         unit=_GAIN,
-        holds=_is_above,
+        holds=rules.clearly_above(0),
         comment="The strength of the decay was not tuned for either.",
     ),
     Claim(
@@ -237,7 +233,7 @@ CLAIMS = (
         paper="vanilla loses effective rank over time",
         measure=value(_VANILLA, "retained_rank"),
         unit="effective rank at the end of the last phase / of the first",
-        holds=lambda values: _is_above(-values, -1.0),
+        holds=rules.clearly_below(1),
         comment="Plain decay loses more rank than that in the quick run, and earns more.",
     ),
     Claim(
@@ -245,7 +241,7 @@ CLAIMS = (
         paper="syre keeps the effective rank",
         measure=value(_WEAKEST, "retained_rank"),
         unit="effective rank at the end of the last phase / of the first",
-        holds=lambda values: bool(values.mean() > 0.95),
+        holds=rules.mean_above(0.95),
         comment="A bias as large as the initial weights keeps it; a weak one does not.",
     ),
 )

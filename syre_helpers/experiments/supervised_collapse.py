@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +22,12 @@ from ..measures import effective_rank, numerical_rank
 from ..measures.probes import used_directions
 from ..models import mlp, vit
 from ..removal import Arm, arms
-from ..training import train_many
 from ..training.options import columns_of
+from . import _rules as rules
 from ._claims import Claim, Rows, difference, of, ratio
-from ._common import Settings, file_in, optimizer, seeds_of
-from ._each import fit_each
-from ._images import batches, in_parts, load_images
+from ._common import Stepped, fit_settings, seeds_of
+from ._each import train_arms
+from ._images import in_parts, load_images
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,8 +37,8 @@ Trained = dict[tuple[Arm, int], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Settings):
-    """Settings of the experiment; those that others have too are in `Settings`."""
+class Config(Stepped):
+    """Settings of the experiment; those that others have too are in `Stepped`."""
 
     data: Literal["digits", "mnist", "cifar10", "cifar10_jpeg"] = "digits"
     """Images. CIFAR-10 is for the vision transformer, the others for the perceptron."""
@@ -60,12 +60,9 @@ class Config(Settings):
     """Weight decays to compare, as PyTorch's; gamma is half of it."""
     optimizer: Literal["sgd", "adam"] = "sgd"
     """The decay is coupled with "sgd", and decoupled with "adam"."""
-    momentum: float = 0.9
-    """Momentum of SGD; Adam has its own."""
     batch_size: int = 32
     """Samples per batch."""
     steps: int = 400
-    """Training steps."""
     rank_samples: int = 450
     """Test images whose features are measured."""
     sigma_ratios: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0)
@@ -164,10 +161,20 @@ def train(config: Config, checkpoints: Path | None = None) -> tuple[pd.DataFrame
     import pandas as pd
 
     data = _load(config)
-    fit = _fit_each if one_by_one(config) else _fit_stacked
     trained: Trained = {}
     for decay in (0.0, *config.decays):
-        trained |= fit(config, data, _trained_arms(config, decay), checkpoints, decay)
+        trained |= train_arms(
+            lambda: _model(config, data),
+            (data.x_train.to(config.device), data.y_train.to(config.device)),
+            _trained_arms(config, decay),
+            one_by_one=one_by_one(config),
+            file=f"decay {decay:g}.pt",
+            checkpoints=checkpoints,
+            batch_size=config.batch_size,
+            loss=cross_entropy,
+            coupled=config.optimizer == "sgd",
+            **fit_settings(config, config.optimizer),
+        )[1]
         for control in controls(config, decay):
             for seed in seeds_of(config.seeds):
                 plain = trained[arms.plain_decay(decay), seed]
@@ -238,50 +245,6 @@ def _measured(config: Config, data: DataSplit, params: Params) -> dict[str, floa
     }
 
 
-def _settings(config: Config) -> dict[str, Any]:
-    return {
-        "steps": config.steps,
-        "loss": cross_entropy,
-        "optimizer": optimizer(config.optimizer, config.lr, config.momentum),
-        "coupled": config.optimizer == "sgd",
-        "device": config.device,
-        "checkpoint_every": max(1, config.steps // 10),
-    }
-
-
-def _fit_stacked(
-    config: Config, data: DataSplit, compared: list[Arm], checkpoints: Path | None, decay: float
-) -> Trained:
-    _, trained = train_many(
-        lambda: _model(config, data),
-        (data.x_train, data.y_train),
-        compared,
-        seeds_of(config.seeds),
-        batch_size=config.batch_size,
-        checkpoint=file_in(checkpoints, f"decay {decay:g}.pt"),
-        **_settings(config),
-    )
-    return trained
-
-
-def _fit_each(
-    config: Config, data: DataSplit, compared: list[Arm], checkpoints: Path | None, decay: float
-) -> Trained:
-    x, y = data.x_train.to(config.device), data.y_train.to(config.device)
-    _, models = fit_each(
-        lambda: _model(config, data),
-        lambda seed: batches(x, y, config.batch_size, seed),
-        compared,
-        seeds_of(config.seeds),
-        checkpoints=checkpoints,
-        **_settings(config),
-    )
-    return {
-        key: {name: p.detach().cpu() for name, p in model.named_parameters()}
-        for key, model in models.items()
-    }
-
-
 def _strongest(method: str, **settings: float) -> Rows:
     """Return a selector of an arm at the largest decay of the run."""
     return of(method=method, **settings, weight_decay=max)
@@ -298,7 +261,7 @@ CLAIMS = (
         paper="vanilla: the rank falls, and accuracy with it",
         measure=ratio(_DECAY, _VANILLA, "effective_rank"),
         unit="effective rank, largest decay / none",
-        holds=lambda values: bool((values < 0.8).all()),
+        holds=rules.all_below(0.8),
         comment="Accuracy falls along, and a smaller decay is the simplest way to keep both.",
     ),
     Claim(
@@ -306,14 +269,14 @@ CLAIMS = (
         paper="syre: full rank",
         measure=ratio(_SYRE, _VANILLA, "rank"),
         unit="numerical rank, syre 0.01 at the largest decay / no decay",
-        holds=lambda values: bool(values.mean() > 0.9),
+        holds=rules.mean_above(0.9),
         comment="This is the number that the next row explains.",
     ),
     Claim(
         text="That rank is more than theta_0 gives when it is added after training",
         measure=ratio(_SYRE, _strongest("bias added after", sigma_ratio=0.01), "rank"),
         unit="numerical rank, syre 0.01 / bias 0.01 added after",
-        holds=lambda values: bool(values.mean() > 1.1),
+        holds=rules.mean_above(1.1),
         comment="Near 1 noise alone explains the rank; what is above gains no accuracy: see below.",
     ),
     Claim(
@@ -321,7 +284,7 @@ CLAIMS = (
         paper="vanilla's accuracy falls, syre's does not",
         measure=difference(_SYRE, _DECAY, "accuracy"),
         unit="accuracy of syre 0.01 - plain decay, at the largest decay",
-        holds=lambda values: bool(values.mean() > 0.01),
+        holds=rules.mean_above(0.01),
         comment="The default is made to leave saddles, not to outweigh a decay that is too strong.",
     ),
     Claim(
@@ -329,7 +292,7 @@ CLAIMS = (
         paper="syre: full rank",
         measure=ratio(_STRONG, _strongest("bias added after", sigma_ratio=0.3), "effective_rank"),
         unit="effective rank, syre 0.3 / bias 0.3 added after, at the largest decay",
-        holds=lambda values: bool((values > 1.1).all()),
+        holds=rules.all_above(1.1),
         comment="Here the network has learned to use theta_0; added afterwards it does harm.",
     ),
     Claim(
@@ -337,14 +300,14 @@ CLAIMS = (
         paper="syre keeps the accuracy",
         measure=difference(_STRONG, _DECAY, "accuracy"),
         unit="accuracy of syre 0.3 - plain decay, at the largest decay",
-        holds=lambda values: bool((values > 0).all()),
+        holds=rules.all_above(0),
         comment="No decay at all keeps still more: see the next row.",
     ),
     Claim(
         text="At the largest decay syre of strength 0.3 is as accurate as training without decay",
         measure=difference(_STRONG, _VANILLA, "accuracy"),
         unit="accuracy of syre 0.3 at the largest decay - no decay",
-        holds=lambda values: bool(values.mean() > -0.01),
+        holds=rules.mean_above(-0.01),
         comment="Where decay is the cause, less decay is the first remedy to try.",
     ),
 )
