@@ -9,10 +9,11 @@ is anything that the network has to cope with.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+import pandas as pd
 from torch import Tensor, nn
 
 from .. import models
@@ -24,9 +25,6 @@ from ._claims import Claim, Measured, difference, of
 from ._common import Decayed, cosine, optimizer, seeds_of, standard_arms
 from ._each import fit_each
 from ._images import Batch, accuracy, batches, load_images, mean_loss
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,27 +65,22 @@ class Config(Decayed):
     """Share of the run in which the learning rate rises; then it falls to 0 as a cosine does."""
 
 
+_RESNET = Config(data="cifar10", width=64, augment=True, weight_decay=5e-4)
 PRESETS = {
     "quick": Config(),
     # On CIFAR-10 (JPEG), with a short schedule.
-    "cifar": Config(
+    "cifar": replace(
+        _RESNET,
         data="cifar10_jpeg",
-        width=64,
-        augment=True,
-        weight_decay=5e-4,
         sigma_ratios=(0.01, 0.1, 1.0),
         lr=0.2,
         batch_size=256,
-        epochs=6,
         warmup=0.3,
     ),
     # The paper names the network, the data and the range of sigma_0. It leaves open whether sigma_0
     # is one number for all layers (both readings are run), and the schedule (a usual one is taken).
-    "paper": Config(
-        data="cifar10",
-        width=64,
-        augment=True,
-        weight_decay=5e-4,
+    "paper": replace(
+        _RESNET,
         sigma_ratios=(0.01, 0.1, 0.2, 0.5, 1.0),
         shifted_ratios=(0.2, 1.0),
         sigmas=(0.01, 0.1, 0.2),

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -23,9 +24,6 @@ from ..training import fit_many
 from . import _rules as rules
 from ._claims import Claim, of, ratio, value
 from ._common import Descent, Seeds, file_in, fit_settings, standard_arms, usual_controls
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -23,9 +23,6 @@ from ..training import fit_many
 from . import _rules as rules
 from ._claims import Claim, Rule, of, ratio
 from ._common import Descent, file_in, fit_settings, standard_arms, usual_controls
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Params = Mapping[str, Tensor]
 

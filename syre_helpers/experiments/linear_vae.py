@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -27,9 +28,6 @@ from ._claims import Claim, of, value
 from ._common import Descent, file_in, fit_settings, standard_arms, usual_controls
 from ._images import load_images
 from ._vae import BETA, WithBeta, divergence, rank_of_means, unit_pixels
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,31 +239,26 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         the oracle; active, the number of active latents; rank, that of the encoder's output. Arms
         of the variant "sampled" were trained on the sampled loss.
     """
-    import pandas as pd
-
     x, variances = data(config)
     latents = config.latents
     best, best_kl = oracle(variances, latents, config.beta)
 
-    def measure_error(params: Mapping[str, Tensor], predict: object) -> Tensor:
-        return losses(params, x)[0].mean()
-
-    def measure_kl(params: Mapping[str, Tensor], predict: object) -> Tensor:
-        return losses(params, x)[1].mean()
+    def error_and_kl(params: Mapping[str, Tensor]) -> list[Tensor]:
+        return [part.mean() for part in losses(params, x)]
 
     def gap(params: Mapping[str, Tensor], predict: object) -> Tensor:
-        error, kl = losses(params, x)
-        return error.mean() / 2 + params[BETA] * kl.mean() - (best / 2 + config.beta * best_kl)
+        error, kl = error_and_kl(params)
+        return error / 2 + params[BETA] * kl - (best / 2 + config.beta * best_kl)
 
     def means(params: Mapping[str, Tensor]) -> Tensor:
         half = x @ params["encoder"].T
         return torch.cat([half, -half])
 
     measures = {
-        "reconstruction": measure_error,
-        "kl": measure_kl,
+        "reconstruction": lambda params, predict: error_and_kl(params)[0],
+        "kl": lambda params, predict: error_and_kl(params)[1],
         "gap": gap,
-        "excess": lambda params, predict: measure_error(params, predict) / best,
+        "excess": lambda params, predict: error_and_kl(params)[0] / best,
         "active": lambda params, predict: active_latents(means(params)),
         "rank": lambda params, predict: rank_of_means(means(params)),
     }

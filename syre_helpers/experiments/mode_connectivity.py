@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -24,9 +25,6 @@ from ._common import cosine, fit_settings, seeds_of
 from ._each import train_arms
 from ._images import accuracy, load_images, mean_loss
 from ._pairs import Config, compared_arms, network, ordered_layers, template
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 State = Mapping[str, Tensor]
 _RESET_IMAGES = 2000  # as many make the statistics of a BatchNorm
@@ -45,12 +43,7 @@ PRESETS = {
         steps=600,
     ),
     "mnist": Config(
-        data="mnist",
-        n_train=20_000,
-        widths=(128,),
-        lr=0.05,
-        batch_size=64,
-        steps=1000,
+        data="mnist", n_train=20_000, widths=(128,), lr=0.05, batch_size=64, steps=1000
     ),
     # The paper has no such experiment. Lim et al. (2024) connect residual networks on CIFAR-10; the
     # network here is this paper's ResNet-18, with BatchNorm. Chosen for this book: schedule and
@@ -92,7 +85,6 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         barrier after the units of one network have been put in the order of those of the other
         (the barrier itself for a ResNet, whose units are not put in order).
     """
-    import pandas as pd
     from pandas.api.types import is_numeric_dtype
 
     split = load_images(config.data, config.n_train, config.n_test, config.device)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from ..removal import Arm, Syre, arms
@@ -33,10 +34,6 @@ from ._ppo import (
     watch,
 )
 from ._worlds import Config, change, make_environment
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 # What the paper does not say, to our knowledge: the size of the networks, PPO's settings, and the
 # schedule of the friction. Networks, learning rate, rollouts and the two million steps per phase
@@ -119,8 +116,6 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         retained_rank are reward and rank over those at the same place of the first phase
         (retained_reward says nothing where rewards are negative).
     """
-    import pandas as pd
-
     compared = compared_arms(config)
     described = list(zip(compared, columns_of(compared), strict=True))
     runs = [(seed, *arm) for seed in seeds_of(config.seeds) for arm in described]

@@ -14,8 +14,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
@@ -30,9 +31,6 @@ from ._common import cosine, fit_settings, standard_arms
 from ._contrastive import Branched, Config, make_network, make_resnet, nt_xent, views
 from ._each import train_arms
 from ._images import in_parts, load_images
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # The paper names ResNet-18, a two-layer head, CIFAR-100, and a last and a penultimate layer. Left
 # open, and chosen here: what "penultimate" means (the hidden layer of the head), its width (512)
@@ -95,8 +93,6 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         classifier on the layer), missing_fraction (of the last layer's dimensions) and
         effective_rank (of the last layer). The controls have rows at the last step only.
     """
-    import pandas as pd
-
     images = load_images(config.data, device=config.device)
     settings = fit_settings(config, config.optimizer) | {
         "loss": lambda output, partner: nt_xent(

@@ -8,10 +8,11 @@ same theta_0 is added when training is over. What the control has too is no effe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -28,9 +29,6 @@ from ._claims import Claim, Rows, difference, of, ratio
 from ._common import Stepped, fit_settings, seeds_of
 from ._each import train_arms
 from ._images import in_parts, load_images
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Params = Mapping[str, Tensor]
 Trained = dict[tuple[Arm, int], dict[str, Tensor]]
@@ -72,27 +70,11 @@ class Config(Stepped):
 # Of the paper's experiments we know the data, that MNIST is rescaled, that decay grows, and that
 # ranks and accuracies are compared. The factor of the scale, widths, schedules, and the values of
 # the decay are chosen here.
+_MNIST = Config(data="mnist", input_scale=0.5, decays=(0.01, 0.03, 0.06, 0.1), rank_samples=1000)
 PRESETS = {
     "quick": Config(),
-    "mnist": Config(
-        data="mnist",
-        n_train=20_000,
-        n_test=5_000,
-        input_scale=0.5,
-        decays=(0.01, 0.03, 0.06, 0.1),
-        batch_size=64,
-        steps=1500,
-        rank_samples=1000,
-    ),
-    "paper": Config(
-        data="mnist",
-        input_scale=0.5,
-        hidden=(128, 128),
-        decays=(0.01, 0.03, 0.06, 0.1),
-        batch_size=128,
-        steps=2340,
-        rank_samples=1000,
-    ),
+    "mnist": replace(_MNIST, n_train=20_000, n_test=5_000, batch_size=64, steps=1500),
+    "paper": replace(_MNIST, hidden=(128, 128), batch_size=128, steps=2340),
     "paper-vit": Config(
         data="cifar10",
         model="vit",
@@ -158,8 +140,6 @@ def train(config: Config, checkpoints: Path | None = None) -> tuple[pd.DataFrame
     dict
         Trained parameters by (arm, seed), those of the controls included.
     """
-    import pandas as pd
-
     data = _load(config)
     trained: Trained = {}
     for decay in (0.0, *config.decays):
