@@ -22,7 +22,7 @@ def tells(verdict, *parts):
         assert part in verdict.message, verdict.message
 
 
-def number(right=20, **settings):
+def number(right=20.0, **settings):
     settings = {"mistakes": {"You counted one of the two units.": (10, 11)}, **settings}
     return Number(what="The rank", praise="Ten per unit.", right=right, **settings)
 
