@@ -127,13 +127,15 @@ def seeds_of(seeds: Seeds) -> Sequence[int]:
     return found
 
 
-def standard_arms(config: Decayed, *controls: Arm) -> list[Arm]:
+def standard_arms(config: Settings, decay: float, *controls: Arm) -> list[Arm]:
     """Return the arms that most experiments compare.
 
     Parameters
     ----------
-    config : Decayed
-        Gives the decay, the shares of W-fix, and the strengths of syre.
+    config : Settings
+        Gives the shares of W-fix, and the strengths of syre.
+    decay : float
+        That of all arms but vanilla, as PyTorch's.
     *controls : Arm
         Arms of the experiment's own, which come before syre.
 
@@ -142,7 +144,6 @@ def standard_arms(config: Decayed, *controls: Arm) -> list[Arm]:
     list of Arm
         Vanilla, plain decay, W-fix at each share, the controls, and syre at each strength.
     """
-    decay = config.weight_decay
     return [
         arms.vanilla(),
         arms.plain_decay(decay),

@@ -125,7 +125,8 @@ def on_encoder(name: str) -> bool:
 
 def compared_arms(config: Config) -> list[Arm]:
     """Return the arms, each at every beta; what they pull or freeze belongs to the encoder."""
-    compared = standard_arms(config, arms.bias_added_after(config.weight_decay))
+    decay = config.weight_decay
+    compared = standard_arms(config, decay, arms.bias_added_after(decay))
     return [WithBeta(arm, beta, on_encoder) for beta in config.betas for arm in compared]
 
 

@@ -113,7 +113,7 @@ def compared_arms(config: Config) -> list[Arm]:
     """Return the arms of the experiment: the remedy at several strengths, rivals and controls."""
     decay = config.weight_decay
     return [
-        *standard_arms(config),
+        *standard_arms(config, decay),
         *(shifted(arms.syre(decay, ratio)) for ratio in config.shifted_ratios),
         *(arms.syre(decay, sigma_0=sigma) for sigma in config.sigmas),
         *(arms.bias_added_after(decay, ratio) for ratio in config.added_ratios),

@@ -57,7 +57,8 @@ PRESETS = {
 
 def compared_arms(config: Config) -> list[Arm]:
     """Return the arms of the experiment: the remedy, its rivals, and the controls."""
-    return standard_arms(config, *usual_controls(config.weight_decay))
+    decay = config.weight_decay
+    return standard_arms(config, decay, *usual_controls(decay))
 
 
 def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:

@@ -116,7 +116,7 @@ def compared_arms(config: Config) -> list[Arm]:
     return [
         *(
             arms.starting_from(arm, lambda params, seed: tied(params))
-            for arm in standard_arms(config, *controls)
+            for arm in standard_arms(config, decay, *controls)
         ),
         arms.plain_decay(decay, variant="generic start"),
     ]

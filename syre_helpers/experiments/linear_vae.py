@@ -214,6 +214,7 @@ def compared_arms(config: Config) -> list[Arm]:
     decay = config.weight_decay
     compared = standard_arms(
         config,
+        decay,
         *usual_controls(decay),
         arms.symmetric_bias(decay, lambda bias: symmetrise(bias, config.dead)),
         arms.bias_added_after(decay),

@@ -8,7 +8,7 @@ setting of each runs again with seeds, tasks and batches that the tuning has not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,13 +179,6 @@ def train(
     def hidden(params: Mapping[str, Tensor]) -> list[Tensor]:
         return hidden_layers(params, stream.x_test[:256])
 
-    def test_accuracy(params: Mapping[str, Tensor], predict: Callable[..., Tensor]) -> Tensor:
-        return accuracy(stream.x_test, stream.y_test)(params, predict)  # of the present task
-
-    def rank(params: Mapping[str, Tensor], predict: Callable[..., Tensor]) -> Tensor:
-        # A network that has diverged has no features left; the others go on.
-        return effective_rank(hidden(params)[-1].nan_to_num(0.0, 0.0, 0.0))
-
     table = fit_many(
         lambda: mlp(widths, "relu"),
         stream,
@@ -196,9 +189,11 @@ def train(
         optimizer=optimizer(config.optimizer, rate, config.momentum),
         coupled=config.optimizer == "sgd",
         measures={
-            "accuracy": test_accuracy,
+            # Of the task that the stream has reached.
+            "accuracy": lambda p, predict: accuracy(stream.x_test, stream.y_test)(p, predict),
             "dead": lambda p, _: torch.stack([dead_fraction(h, 0) for h in hidden(p)]).mean(),
-            "rank": rank,
+            # A network that has diverged has no features left; the others go on.
+            "rank": lambda p, _: effective_rank(hidden(p)[-1].nan_to_num(0.0, 0.0, 0.0)),
             "norm": lambda p, _: torch.stack([v.square().sum() for v in p.values()]).sum().sqrt(),
         },
         log_every=config.steps,

@@ -19,20 +19,12 @@ from ..removal import Arm, Syre, arms
 from ..training.callbacks import progress
 from ..training.checkpoint import Checkpoint
 from ..training.options import columns_of
+from . import _ppo as ppo
 from . import _rules as rules
 from ._claims import Claim, difference, of, value
 from ._common import file_in, seeds_of, standard_arms
 from ._each import file_name
-from ._ppo import (
-    equip,
-    make_ppo,
-    network_of,
-    random_state_kept,
-    restore,
-    seed_number,
-    state_of,
-    watch,
-)
+from ._ppo import make_ppo
 from ._worlds import Config, change, make_environment
 
 # What the paper does not say, to our knowledge: the size of the networks, PPO's settings, and the
@@ -85,8 +77,9 @@ PRESETS = {
 
 def compared_arms(config: Config) -> list[Arm]:
     """Return the arms of the experiment: the remedy, its rivals, and the controls."""
-    controls = [arms.pull_to_start(config.weight_decay)] if config.pull_to_start else []
-    return standard_arms(config, *controls)
+    decay = config.weight_decay
+    controls = [arms.pull_to_start(decay)] if config.pull_to_start else []
+    return standard_arms(config, decay, *controls)
 
 
 def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
@@ -122,7 +115,7 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
     tables = []
     for k in progress(range(len(runs)), "training"):
         seed, arm, columns = runs[k]
-        with random_state_kept():
+        with ppo.random_state_kept():
             rows = _train(config, arm, seed, file_in(checkpoints, file_name(arm, seed)))
         table = pd.DataFrame([columns | {"seed": seed} | row for row in rows])
         first = config.rollouts // config.log_every
@@ -138,13 +131,13 @@ def _train(config: Config, arm: Arm, seed: int, file: Path | None) -> list[dict[
     """Train one policy through all phases, from its checkpoint where there is one."""
     environment = make_environment(config)
     try:
-        agent = make_ppo(config, environment, seed_number(seed))
+        agent = make_ppo(config, environment, ppo.seed_number(seed))
         checkpoint = Checkpoint(file, config.checkpoint_every, lambda: _identity(config, arm, seed))
-        bias = Syre(sigma_ratio=_strongest(config), seed=seed).pull(network_of(agent)).centre
-        equip(agent, arm, seed)
+        bias = Syre(sigma_ratio=_strongest(config), seed=seed).pull(ppo.network_of(agent)).centre
+        ppo.equip(agent, arm, seed)
         rows: list[dict[str, Any]] = []
         if state := checkpoint.load(torch.device(config.device)):
-            restore(agent, state)
+            ppo.restore(agent, state)
             rows = [row for row in state["rows"] if row["phase"] < config.phases]
         steps = config.checkpoint_every * config.n_steps * config.envs
         per_phase = config.rollouts // config.checkpoint_every
@@ -153,12 +146,12 @@ def _train(config: Config, arm: Arm, seed: int, file: Path | None) -> list[dict[
             change(environment, config, np.random.default_rng([seed, k // per_phase]))
             # From here on a run that goes on and one that was never interrupted are the same:
             # what a simulator cannot hand over, both begin anew.
-            agent.set_random_seed(seed_number(seed, k))
+            agent.set_random_seed(ppo.seed_number(seed, k))
             agent.set_env(environment, force_reset=True)
-            watcher = watch(config, k // per_phase, bias)
+            watcher = ppo.watch(config, k // per_phase, bias)
             agent.learn(steps, callback=watcher, reset_num_timesteps=False)
             rows += watcher.rows
-            checkpoint.save(state_of(agent) | {"rows": rows})
+            checkpoint.save(ppo.state_of(agent) | {"rows": rows})
         return rows
     finally:
         environment.close()

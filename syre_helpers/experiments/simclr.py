@@ -63,11 +63,11 @@ def compared_arms(config: Config) -> list[Arm]:
     """Return the arms that are trained; `run` adds the controls that come after training."""
     decay, ratios = config.weight_decay, config.sigma_ratios
     if not config.ablation:
-        return standard_arms(replace(config, fix_shares=()))
+        return standard_arms(replace(config, fix_shares=()), decay)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyreWarning)  # the same D as in "D only"
         both = arms.syre(decay, ratios[len(ratios) // 2], sigma_D=config.sigma_D)
-    return [*standard_arms(config, arms.metric_only(decay, config.sigma_D)), both]
+    return [*standard_arms(config, decay, arms.metric_only(decay, config.sigma_D)), both]
 
 
 def one_by_one(config: Config) -> bool:

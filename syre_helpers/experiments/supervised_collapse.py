@@ -26,7 +26,7 @@ from ..removal import Arm, arms
 from ..training.options import columns_of
 from . import _rules as rules
 from ._claims import Claim, Rows, difference, of, ratio
-from ._common import Stepped, fit_settings, seeds_of
+from ._common import Stepped, fit_settings, seeds_of, standard_arms
 from ._each import train_arms
 from ._images import in_parts, load_images
 
@@ -179,13 +179,8 @@ def features(params: Params, model: nn.Sequential, x: Tensor) -> Tensor:
 
 
 def _trained_arms(config: Config, decay: float) -> list[Arm]:
-    if not decay:
-        return [arms.vanilla()]
-    return [
-        arms.plain_decay(decay),
-        *(arms.weight_fix(share, decay) for share in config.fix_shares),
-        *(arms.syre(decay, ratio) for ratio in config.sigma_ratios),
-    ]
+    vanilla, *decayed = standard_arms(config, decay)
+    return decayed if decay else [vanilla]
 
 
 def _load(config: Config) -> DataSplit:

@@ -36,11 +36,11 @@ VERDICTS = {
     ),
 }
 PRESETS = [(name, preset) for name in VERDICTS for preset in experiments.load(name).PRESETS]
-RECORDS = {
-    file.stem: provenance
+RECORDS = [
+    file
     for file in sorted((Path(__file__).parents[2] / "results").glob("*.json"))
-    if (provenance := json.loads(file.read_text())).get("experiment") in VERDICTS
-}
+    if json.loads(file.read_text()).get("experiment") in VERDICTS
+]
 TUNED = {"tuning_seeds": 1, "seeds": 1, "vanilla_lrs": (0.02, 0.05)}
 ANT = {
     "envs": 1, "n_steps": 64, "batch_size": 64, "epochs": 1, "rollouts": 2, "log_every": 1,
@@ -129,12 +129,15 @@ def test_every_preset_stops_and_goes_on(name, preset, small, saves, tmp_path):
         pd.testing.assert_frame_equal(whole, resumed, check_exact=True)
 
 
-@pytest.mark.parametrize("provenance", RECORDS.values(), ids=RECORDS)
-def test_each_recorded_run_can_be_run_again(provenance):
-    module = experiments.load(provenance["experiment"])
-    config = module.Config(**provenance["config"])
-    assert dataclasses.asdict(config) == provenance["config"], "no setting is missing"
-    assert provenance["preset"] in module.PRESETS
+@pytest.mark.parametrize("file", RECORDS, ids=lambda file: file.stem)
+def test_each_recorded_run_has_settings_of_today_and_what_its_claims_measure(file):
+    record = experiments.read_record(file.with_suffix(".csv"))
+    kept, preset = record.provenance["config"], record.provenance["preset"]
+    module = experiments.load(record.provenance["experiment"])
+    assert dataclasses.asdict(module.Config(**kept)) == kept, "no setting is missing"
+    assert preset in module.PRESETS
+    for claim in (claim for claim in module.CLAIMS if claim.is_about(preset)):
+        assert len(claim.values(record.table)) >= 3
 
 
 @pytest.mark.slow

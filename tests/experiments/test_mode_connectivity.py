@@ -73,23 +73,19 @@ def test_what_the_quick_run_must_show_beside_its_claims(quick, end):
 
 
 @pytest.mark.parametrize(
-    ("ratios", "halved", "kept"),
+    ("words", "ratios", "holds"),
     [
-        ([0.2, 0.49], True, False),
-        ([0.2, 0.51], None, False),
-        ([0.7, 0.89], None, False),
-        ([0.7, 0.95], False, True),
-        ([1.5, 2.0], False, True),
+        ("at least halves", [0.2, 0.49], True),
+        ("at least halves", [0.2, 0.51], None),
+        ("at least halves", [0.7, 0.95], False),
+        ("lowers the barrier by less than a fifth", [0.7, 0.95], True),
+        ("lowers the barrier by less than a fifth", [0.7, 0.89], False),
     ],
 )
-def test_rules_test_what_the_claims_say(ratios, halved, kept):
+def test_rules_test_what_the_claims_say(words, ratios, holds):
     """Halved in every pair, in part where the mean is a fifth lower; kept where it is not."""
-    rules = {"at least halves": halved, "lowers the barrier by less than a fifth": kept}
-    told = 0
-    for claim in module.CLAIMS:
-        for words, expected in rules.items():
-            if words in claim.text:
-                told += 1
-                assert claim.holds(pd.Series(ratios)) is expected, claim.text
-                assert ("in every pair" in claim.text) == (words == "at least halves")
-    assert told == 9
+    told = [claim for claim in module.CLAIMS if words in claim.text]
+    assert len(told) >= 4
+    for claim in told:
+        assert claim.holds(pd.Series(ratios)) is holds, claim.text
+        assert ("in every pair" in claim.text) == (words == "at least halves")

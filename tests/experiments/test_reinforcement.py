@@ -105,7 +105,7 @@ def test_ant_gets_one_friction_everywhere():
     env = reinforcement.make_environment(config)
     seen = []
     for phase in range(20):
-        ppo.change(env, config, np.random.default_rng([0, phase]))
+        reinforcement.change(env, config, np.random.default_rng([0, phase]))
         sliding = [one.unwrapped.model.geom_friction[:, 0] for one in env.envs]
         assert all((s == sliding[0][0]).all() for s in sliding)
         seen.append(sliding[0][0])
