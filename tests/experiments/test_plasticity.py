@@ -1,6 +1,5 @@
 """Loss of plasticity: its parts against mathematics, and what the quick run must show."""
 
-
 import pandas as pd
 import pytest
 import torch
