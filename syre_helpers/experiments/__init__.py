@@ -14,6 +14,7 @@ import pkgutil
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ._claims import Claim, difference, of, ratio, rows_of, value
 from ._grid import grid, split_seeds, variants
 from .record import Record, read_record, write_record
 
@@ -21,14 +22,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "Claim",
     "Record",
     "configure",
+    "difference",
     "grid",
     "load",
     "names",
+    "of",
+    "ratio",
     "read_record",
+    "rows_of",
     "run",
     "split_seeds",
+    "value",
     "variants",
     "write_record",
 ]
