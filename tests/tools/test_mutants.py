@@ -9,7 +9,7 @@ from tools.mutants import run
 from tools.mutants.faults import FAULTS, Fault
 
 # One fault of each, caught by a test of a second.
-QUICK = ("_checks.py", "plots/palette.py")
+QUICK = ("_checks.py", "removal/names.py")
 WRONG = Fault("doubled.py", "2 * x", "3 * x", ("test_doubled.py",), "it triples")
 
 
