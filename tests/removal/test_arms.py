@@ -1,9 +1,9 @@
-"""What arms do to parameters, each by itself; training with all of them is tested with `fit_many`."""
+"""What each arm does to parameters by itself; training with all is tested with `fit_many`."""
 
 import pytest
 import torch
 
-from syre_helpers import arms
+from syre_helpers import Syre, arms
 
 START = {"0.weight": torch.linspace(-1, 1, 40_000, dtype=torch.float64).reshape(100, 400)}
 
@@ -31,3 +31,9 @@ def test_theta_0_and_D_belong_to_the_seed_of_the_run():
         first, other = (getattr(arm.pull(START, seed), part)["0.weight"] for seed in (0, 1))
         assert 0 < first.std() < 0.2
         assert not torch.equal(first, other)
+
+
+def test_the_bias_that_is_added_after_is_that_of_syre():
+    finished = arms.bias_added_after(0.1, 0.3).finish(START, 1)["0.weight"]
+    theta_0 = Syre(0.1, 0.3, seed=1).pull(START).centre["0.weight"]
+    assert torch.equal(finished, START["0.weight"] + theta_0)

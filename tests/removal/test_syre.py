@@ -38,6 +38,9 @@ def test_bias_depends_on_seed_name_and_index_only():
     assert torch.equal(bias, syre.bias("a.parametrizations.weight.original", tensor))
     assert not torch.equal(bias, sh.Syre(seed=5).bias("a.weight", tensor))
     assert not torch.equal(bias, syre.bias("b.weight", tensor))
+    centre = syre.pull({"a.weight": tensor, "b.weight": tensor}).centre
+    assert torch.equal(centre["a.weight"], bias)
+    assert not torch.equal(centre["b.weight"], bias)
     torch.manual_seed(9)
     syre.bias("other", torch.zeros(3))
     assert torch.equal(bias, syre.bias("a.weight", torch.randn(6, 5)))
