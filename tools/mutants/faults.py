@@ -1181,7 +1181,7 @@ FAULTS = (
         "syre_helpers/_random.py",
         "(seed, *purpose)",
         "purpose",
-        ("tests/training/test_fit_many.py::test_resampled_bias_is_fresh_and_reproducible",),
+        ("tests/removal/test_arms.py",),
         "noise is the same for all seeds",
     ),
     Fault(

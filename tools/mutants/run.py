@@ -66,7 +66,9 @@ def is_stale(fault: Fault, folder: Path) -> bool:
 def run_tests(tests: Sequence[str], folder: Path) -> int:
     """Return the exit code of pytest for some tests in a copy; 1 where they do not end."""
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    # In a place of their own, where no other tests clean up.
+    where = f"--basetemp={folder / '_tests'}"
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", where, *tests]
     try:
         done = subprocess.run(
             command,
