@@ -18,6 +18,8 @@ from uuid import uuid4
 
 import torch
 
+from . import __version__
+
 # Arguments of the command lines whose values are paths.
 _PATHS = ("--out", "--checkpoints")
 
@@ -141,8 +143,9 @@ def describe_versions(packages: Sequence[str] = ("torch", "numpy")) -> dict[str,
     ['python', 'torch', 'numpy', 'syre_helpers', 'commit']
     """
     versions: dict[str, str | None] = {"python": platform.python_version()}
-    versions |= {name: metadata.version(name) for name in (*packages, "syre_helpers")}
-    return versions | {"commit": _commit()}
+    versions |= {name: metadata.version(name) for name in packages}
+    # Not that of the metadata: in a checkout it is as old as the installation.
+    return versions | {"syre_helpers": __version__, "commit": _commit()}
 
 
 def describe_command(program: str, arguments: Sequence[str]) -> str:
