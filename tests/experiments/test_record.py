@@ -18,7 +18,11 @@ def test_a_killed_run_goes_on(tmp_path, interrupted_at):
     steps = interrupted_at(32)
     with pytest.raises(KeyboardInterrupt):
         record.run_recorded("dead_neurons", "paper", config, module.run, tmp_path)
+    clock = tmp_path / "run.json"
+    kept = json.loads(clock.read_text())
+    clock.write_text(json.dumps(kept | {"seconds": 1000.0}))
     resumed = record.run_recorded("dead_neurons", "paper", config, module.run, tmp_path)
+    assert resumed.provenance["seconds"] >= 1000, "the part before the interruption counts"
     assert len(steps) - 32 == 60 - 30
     pd.testing.assert_frame_equal(whole, resumed.table, check_exact=True)
     other = dataclasses.replace(config, lr=0.5)

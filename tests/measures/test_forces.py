@@ -16,6 +16,8 @@ def test_degree_of_symmetry():
     params = {n: p.detach() for n, p in model.named_parameters()}
     assert sh.degree_of_symmetry(swaps, params) == 0
     assert sh.degree_of_symmetry(swaps, swaps[1].nearest(params)) == pytest.approx(1 / 3)
+    small = {n: 1e-9 * p for n, p in params.items()}
+    assert sh.degree_of_symmetry(swaps, small) == 0, "the tolerance is relative"
     with pytest.raises(ValueError, match="reflections is empty"):
         sh.degree_of_symmetry([], params)
 

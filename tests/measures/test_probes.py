@@ -65,3 +65,12 @@ def test_used_directions_are_those_the_readout_needs():
     x[:, -1] = torch.where(y == 1, 1e-3, -1e-3)
     x[:, 2:-1] *= 10
     assert used_directions(x, last_one, torch.zeros(4), y) == torch.linalg.matrix_rank(x)
+
+
+def test_a_direction_that_few_samples_need_is_within_the_tolerance():
+    y = torch.arange(200) % 2
+    x = torch.stack([4.0 * y - 2, torch.zeros(200)], 1)
+    x[1] = torch.tensor([-2.0, 0.1])  # of class 1, as only the small direction tells
+    weight, bias = torch.tensor([[0.0, 0.0], [1.0, 100.0]]), torch.zeros(2)
+    assert used_directions(x, weight, bias, y) == 1
+    assert used_directions(x, weight, bias, y, tolerance=0.001) == 2

@@ -41,3 +41,10 @@ def test_shapes_halve_from_stage_to_stage():
     assert shapes == [
         (3, 32, 32), (3, 32, 32), (6, 16, 16), (12, 8, 8), (24, 4, 4), (24,), (10,),
     ]  # fmt: skip
+
+
+def test_a_block_adds_to_what_it_gets():
+    block = models.resnet18(10, width=3).stage1[0]
+    torch.nn.init.zeros_(block.norm2.weight)
+    x = torch.linspace(-1, 1, 2 * 3 * 16).reshape(2, 3, 4, 4)
+    assert torch.equal(block(x), x.relu())

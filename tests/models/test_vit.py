@@ -79,3 +79,22 @@ def test_patches_see_each_other_only_through_attention():
     before, after = (model[:2](x) for x in (images(), changed))
     assert torch.equal(before[:, 1:], after[:, 1:])
     assert not torch.allclose(before[:, 0], after[:, 0])
+
+
+def test_a_block_is_pytorchs_own_encoder_layer():
+    block = seeded(vit).blocks[0]
+    own = torch.nn.TransformerEncoderLayer(
+        8, 2, block.mlp[0].out_features, dropout=0, activation="gelu", batch_first=True,
+        norm_first=True, dtype=torch.float64,
+    )  # fmt: skip
+    attention, state = block.attention, own.state_dict()
+    parts = [layer.weight for layer in (attention.query, attention.key, attention.value)]
+    state["self_attn.in_proj_weight"] = torch.cat(parts)
+    state["self_attn.in_proj_bias"] = torch.zeros(24)
+    names = {"self_attn.out_proj": attention.out, "norm1": block.norm1, "norm2": block.norm2}
+    names |= {"linear1": block.mlp[0], "linear2": block.mlp[2]}
+    for name, module in names.items():
+        state |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
+    own.load_state_dict(state)
+    x = torch.randn(3, 4, 8, dtype=torch.float64)
+    torch.testing.assert_close(block(x), own(x))

@@ -260,6 +260,24 @@ def test_a_closure_is_pulled_after_its_gradients(store):
     assert both.difference() < 1e-12
 
 
+class Twice(torch.optim.Optimizer):
+    """Evaluates twice per step, and stays where it is."""
+
+    def step(self, closure):
+        return [closure(), closure()]
+
+
+def test_a_step_that_evaluates_twice_is_pulled_once(store):
+    model, syre = net(), sh.Syre(DECAY, sigma_ratio=0.3)
+    before = values(model)
+    optimizer = Twice(model.parameters(), {"lr": 0.1})
+    syre.attach(optimizer, model, store=store)
+    optimizer.step(lambda: sum(p.sum() for p in model.parameters()).backward())
+    expected = syre.pull(before)
+    for name, p in values(model).items():
+        torch.testing.assert_close(p, expected.decoupled(name, before[name], 0.1))
+
+
 @pytest.mark.parametrize("name", ["AdamW foreach", "AdamW fused", "SGD momentum", "SGD fused"])
 def test_a_step_that_the_gradient_scaler_skips_is_not_pulled(name, store):
     """Fused optimizers are called even then, and leave the parameters alone themselves."""

@@ -36,3 +36,9 @@ def test_a_model_that_is_sharded_in_the_old_way_is_refused():
     flattened = nn.ModuleDict({"_fsdp_wrapped_module": nn.Linear(2, 2)})
     with pytest.raises(ValueError, match=r"'_fsdp_wrapped_module\.weight' is flattened"):
         names.named_parameters(flattened)
+
+
+def test_a_prefix_is_seen_whatever_the_order_of_the_saved_names():
+    whole, part = {"net.a": 1.0, "net.b": 2.0}, {"b": 2.0, "a": 1.0}
+    assert names.saved_names(whole, part) == {"net.a": "a", "net.b": "b"}
+    assert names.saved_names(part, whole) == {"b": "net.b", "a": "net.a"}

@@ -116,6 +116,9 @@ def test_a_run_of_a_large_parameter_changes_its_key_in_the_middle(plain, start):
         expected = pulled(p, specification, 0.1, start)
         pull_run_(p, specification, 0.1, start)
         assert torch.equal(p, expected)
+        # The compiled kernel has one key for all of a part.
+        for part in on_the_fly._within_blocks(on_the_fly._Run(p, specification, start)):
+            assert part.begin >> 31 == (part.begin + part.flat.numel() - 1) >> 31
 
 
 @pytest.mark.parametrize("sigma_D", SPECIFICATIONS)

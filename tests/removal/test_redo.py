@@ -46,8 +46,10 @@ def test_a_silent_unit_is_made_anew_and_nothing_else_changes(perceptron):
     # A silent unit gave nothing, and the new one gives nothing yet.
     torch.testing.assert_close(*(functional_call(model, p, (x,)) for p in (params, after)))
     # The score is relative to the layer's mean: with a threshold above the largest, all go.
-    everything = recycled(params, outputs_of(params, x), 10.0, draw())
+    loud = {layer: 1000 * outputs for layer, outputs in outputs_of(params, x).items()}
+    everything = recycled(params, loud, 10.0, draw())
     assert (everything["4.weight"] == 0).all()
+    assert everything["0.weight"].mean().abs() < 0.25 * 5**-0.5, "weights of both signs"
     assert torch.equal(params["2.weight"], model[2].weight), "the given ones are not touched"
 
 

@@ -38,6 +38,9 @@ def test_bias_depends_on_seed_name_and_index_only():
     assert torch.equal(bias, syre.bias("a.parametrizations.weight.original", tensor))
     assert not torch.equal(bias, sh.Syre(seed=5).bias("a.weight", tensor))
     assert not torch.equal(bias, syre.bias("b.weight", tensor))
+    centre = syre.pull({"a.weight": tensor, "b.weight": tensor}).centre
+    assert torch.equal(centre["a.weight"], bias)
+    assert not torch.equal(centre["b.weight"], bias)
     torch.manual_seed(9)
     syre.bias("other", torch.zeros(3))
     assert torch.equal(bias, syre.bias("a.weight", torch.randn(6, 5)))
@@ -60,6 +63,8 @@ def test_metric():
     assert metric.min() > 0.5
     assert metric.max() < 1.5
     assert metric.unique().numel() == metric.numel(), "entries of D must be distinct"
+    both = torch.stack([syre.bias("w", tensor).flatten(), metric.flatten()])
+    assert both.corrcoef()[0, 1].abs() < 0.02, "theta_0 and D must be drawn apart"
     # Near 1 float32 cannot tell them apart; the D - 1 that the pull uses still can.
     small = sh.Syre(sigma_ratio=1.0, sigma_D=1e-4)
     single, index = torch.zeros(1000, 50), torch.arange(50_000)

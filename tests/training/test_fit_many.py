@@ -163,7 +163,7 @@ def test_models_without_input_and_data_that_change():
     )  # fmt: skip
     loss = table[table.seed == 0].set_index("step").train_loss
     assert loss[50] < loss[0]  # learned zero
-    assert loss[51] > 10 * loss[50]  # the target of step 50 is measured after that step
+    assert loss[51] > 0.1 > loss[50]  # the target of step 50 is measured after that step
 
 
 def test_the_same_call_gives_the_same_and_leaves_the_global_generator_alone():
@@ -181,11 +181,11 @@ def test_results_do_not_depend_on_company(monkeypatch):
 
 @pytest.mark.parametrize("coupled", [True, False])
 def test_a_schedule_scales_every_step(coupled):
-    """One step at a quarter of the rate, then steps at rate 0, is one step at that rate."""
+    """One step at a quarter of the rate, among steps at rate 0, is one step at that rate."""
     arm = arms.syre(0.05, 0.3)
     sgd = {"coupled": coupled, "log_every": None, "batch_size": None}
     sgd["optimizer"] = lambda p: SGD(p, lr=0.2)
-    falling = sgd | {"steps": 5, "schedule": lambda step: 0.25 if step == 0 else 0.0}
+    falling = sgd | {"steps": 5, "schedule": lambda step: 0.25 if step == 1 else 0.0}
     slow = sgd | {"steps": 1, "optimizer": lambda p: SGD(p, lr=0.05), "schedule": None}
     expected = run_one(arm, **slow)[1][arm, 1]
     for found in (run_one(arm, **falling)[1], run(arms=[arm], **falling)[1]):

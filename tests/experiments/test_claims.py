@@ -1,0 +1,46 @@
+"""What claims measure: the rows of one arm, at the last step."""
+
+import pandas as pd
+import pytest
+
+from syre_helpers import arms
+from syre_helpers.experiments._claims import Claim, difference, of, ratio, rows_of, value
+
+TABLE = pd.DataFrame(
+    {
+        "arm": ["syre 0.1", "syre 0.1", "syre 0.3", "syre 0.3", "vanilla", "vanilla"],
+        "method": ["syre"] * 4 + ["vanilla"] * 2,
+        "weight_decay": [0.1] * 4 + [None] * 2,
+        "sigma_ratio": [0.1, 0.1, 0.3, 0.3, None, None],
+        "seed": [1, 0] * 3,
+        "step": 9,
+        "x": [1.0, 2.0, 3.0, 4.0, 8.0, 16.0],
+    }
+)
+STRONG, VANILLA = of(method="syre", sigma_ratio=max), of(arm="vanilla")
+
+
+def test_rows_are_those_of_one_arm_by_seed():
+    assert STRONG(TABLE).x.to_dict() == {0: 4.0, 1: 3.0}
+    assert of(method="syre", sigma_ratio=min)(TABLE).x.to_dict() == {0: 2.0, 1: 1.0}
+    with pytest.raises(ValueError, match=r"must fit one arm, and fits \['syre 0.1', 'syre 0.3'\]"):
+        of(method="syre")(TABLE)
+
+
+def test_two_arms_are_compared_seed_by_seed():
+    assert value(VANILLA, "x")(TABLE).to_dict() == {0: 16.0, 1: 8.0}
+    assert ratio(STRONG, VANILLA, "x")(TABLE).to_dict() == {0: 0.25, 1: 0.375}
+    assert difference(STRONG, VANILLA, "x")(TABLE).to_dict() == {0: -12.0, 1: -5.0}
+
+
+def test_rows_of_an_arm_have_its_settings_whatever_its_label():
+    other = TABLE.assign(weight_decay=0.2, x=0.0)
+    assert rows_of(pd.concat([TABLE, other]), arms.syre(0.1, 0.3)).x.tolist() == [3.0, 4.0]
+
+
+def test_a_claim_is_about_the_last_step_and_may_hold_in_part():
+    early = TABLE.assign(step=0, x=-1.0)
+    claim = Claim("A.", value(VANILLA, "x"), "x", lambda v: None, "C.")
+    values = claim.values(pd.concat([early, TABLE]))
+    assert values.tolist() == [16.0, 8.0]
+    assert claim.verdict(values) == "partly"
