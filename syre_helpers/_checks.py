@@ -25,12 +25,33 @@ def check_positive_int(argument: str, value: Any) -> int:
     return int(value)
 
 
+def check_nonnegative_int(argument: str, value: Any) -> int:
+    """Return the value as an int, or raise ValueError unless it is a whole number >= 0."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+        raise ValueError(f"{argument}: {value!r} must be a whole number, 0 or more")
+    return int(value)
+
+
 def check_nonnegative(argument: str, value: Any) -> float:
     """Return the value as a float, or raise an error unless it is a finite number >= 0."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{argument} must be a number, got {value!r}")
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"{argument}={value!r} must be a finite number >= 0")
+    return float(value)
+
+
+def check_positive(argument: str, value: Any) -> float:
+    """Return the value as a float, or raise an error unless it is a finite number > 0."""
+    if check_nonnegative(argument, value) == 0:
+        raise ValueError(f"{argument}={value!r} must be above 0")
+    return float(value)
+
+
+def check_below_1(argument: str, value: Any) -> float:
+    """Return the value as a float, or raise an error unless it is at least 0 and below 1."""
+    if check_nonnegative(argument, value) >= 1:
+        raise ValueError(f"{argument}={value!r} must be at least 0 and below 1")
     return float(value)
 
 

@@ -14,6 +14,7 @@ import pkgutil
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ..training.device import pick_device
 from ._grid import grid, split_seeds, variants
 from .record import Record, read_record, write_record
 
@@ -96,7 +97,9 @@ def run(name: str, preset: str = "quick", **changes: Any) -> pd.DataFrame:
         not exist is a ValueError.
     """
     module = load(name)
-    return module.run(configure(module, preset, **changes))
+    config = configure(module, preset, **changes)
+    pick_device(config.device, quiet=True, argument="device")
+    return module.run(config)
 
 
 def configure(module: ModuleType, preset: str, **changes: Any) -> Any:

@@ -17,6 +17,7 @@ from ..removal import Arm
 from .batches import Batches, Data
 from .callbacks import Callback
 from .checkpoint import Checkpoint, RandomState
+from .device import existing_device
 from .evaluation import joined, table_of
 from .identity import identity
 from .options import MakeOptimizer, Measure, Options, Schedule
@@ -162,7 +163,7 @@ def train_many(
         log_every, callbacks,
     )  # fmt: skip
     seeds = tuple(check_int("seeds", seed) for seed in _distinct("seeds", seeds))
-    where = torch.device(device)
+    where = existing_device("device", device)
     model, runs = build(make_model, options.arms, seeds, where)
     params = [p for p in model.parameters() if p.requires_grad]
     batches = Batches(data, params[0], batch_size)
