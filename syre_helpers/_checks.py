@@ -7,8 +7,12 @@ The numbers of NumPy count as numbers; True and False do not. What is no number 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 
 def check_int(argument: str, value: Any) -> int:
@@ -60,3 +64,43 @@ def check_fraction(argument: str, value: Any) -> float:
     if check_nonnegative(argument, value) > 1:
         raise ValueError(f"{argument}={value!r} must lie between 0 and 1; 0.1 means 10%")
     return float(value)
+
+
+def check_tensor(argument: str, value: Any) -> None:
+    """Raise TypeError unless the value is a tensor."""
+    if not isinstance(value, Tensor):
+        kind = type(value).__name__
+        raise TypeError(f"{argument} is a {kind}; pass a tensor, torch.as_tensor({argument})")
+
+
+def check_scalar(function: str, value: Any) -> Tensor:
+    """Return what a function returned as a tensor, or raise ValueError unless it is a scalar."""
+    if isinstance(value, Tensor | Real) and (not isinstance(value, Tensor) or value.ndim == 0):
+        return torch.as_tensor(value)
+    what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r}"
+    raise ValueError(
+        f"{function} returned {what}; it must return a scalar tensor, such as the mean"
+    )
+
+
+def check_parameters(argument: str, value: Any) -> None:
+    """Raise TypeError unless the value maps names to tensors."""
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            f"{argument} is a {type(value).__name__}; pass names and tensors, such as "
+            "dict(model.named_parameters())"
+        )
+    for name, own in value.items():
+        check_tensor(f"{argument}[{name!r}]", own)
+
+
+def check_model(argument: str, value: Any) -> None:
+    """Raise TypeError unless the value is a module of PyTorch."""
+    if not isinstance(value, nn.Module):
+        raise TypeError(f"{argument} must be an nn.Module, got a {type(value).__name__}")
+
+
+def check_function(argument: str, value: Any) -> None:
+    """Raise TypeError unless the value can be called."""
+    if not callable(value):
+        raise TypeError(f"{argument}={value!r} must be a function")

@@ -72,7 +72,7 @@ def load(name: str) -> ModuleType:
     ValueError
         If there is no such experiment.
     """
-    known = name.replace("-", "_")
+    known = str(name).replace("-", "_")
     if known not in names():
         raise ValueError(f"name={name!r} is no experiment; there are {', '.join(names())}")
     return importlib.import_module(f".{known}", __name__)

@@ -45,6 +45,8 @@ def mlp(
 
     Raises
     ------
+    TypeError
+        If `widths` is no list.
     ValueError
         If there are fewer than two widths, one is not a positive int, or the name is not known.
 
@@ -57,6 +59,8 @@ def mlp(
       (2): Linear(in_features=32, out_features=10, bias=True)
     )
     """
+    if isinstance(widths, str) or not hasattr(widths, "__iter__"):
+        raise TypeError(f"widths={widths!r} must be a list of numbers of units")
     widths = [check_positive_int("widths", width) for width in widths]
     if len(widths) < 2:
         raise ValueError(

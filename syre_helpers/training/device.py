@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._checks import check_int
+
 DEVICE_VARIABLE = "SYRE_DEVICE"
 
 
@@ -76,10 +78,12 @@ def seed_everything(seed: int) -> torch.Generator:
 
     Raises
     ------
+    TypeError
+        If the seed is no whole number.
     ValueError
         If the seed is out of range.
     """
-    if not 0 <= seed < 2**32:
+    if not 0 <= check_int("seed", seed) < 2**32:
         raise ValueError(f"seed={seed} must be between 0 and 2**32 - 1")
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  (libraries that still draw from the global state)

@@ -158,6 +158,10 @@ def train_many(
     >>> (table[table.step == 100].groupby("arm").train_loss.mean() < 0.1).to_dict()
     {'plain decay': True, 'vanilla': True}
     """
+    make: object = make_model
+    if isinstance(make, nn.Module) or not callable(make):
+        name = type(make).__name__
+        raise TypeError(f"make_model is a {name}; pass a function that returns a new nn.Module")
     options = Options(
         _distinct("arms", arms), steps, loss, optimizer, schedule, coupled, measures or {},
         log_every, callbacks,
