@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import nn
 
@@ -59,7 +59,8 @@ def mlp(
       (2): Linear(in_features=32, out_features=10, bias=True)
     )
     """
-    if isinstance(widths, str) or not hasattr(widths, "__iter__"):
+    given: object = widths
+    if isinstance(given, str) or not isinstance(given, Iterable):
         raise TypeError(f"widths={widths!r} must be a list of numbers of units")
     widths = [check_positive_int("widths", width) for width in widths]
     if len(widths) < 2:
