@@ -142,7 +142,8 @@ class Number(Exercise):
         What to say about a usual mistake, and the wrong numbers that show it. They are tried in
         order, with the same tolerance.
     rtol, atol : float
-        Allowed is ``atol + rtol * abs(right)``. Defaults 1% and 0.
+        Allowed is ``atol + rtol * abs(right)``. Default of rtol: 1%, and 0 where the right number
+        is an int, a count. Default of atol: 0.
 
     Examples
     --------
@@ -164,7 +165,7 @@ class Number(Exercise):
 
     right: float | Mapping[str, float]
     mistakes: Mapping[str, float | tuple[float, ...]]
-    rtol: float = 1e-2
+    rtol: float | None = None
     atol: float = 0.0
 
     def judge(self, answer: Any) -> str:
@@ -184,7 +185,8 @@ class Number(Exercise):
         raise Mistake(f"{self.what} is not {number:.6g}: that is too {direction}.")
 
     def _agrees(self, number: float, wanted: float) -> bool:
-        return close(number, wanted, self.rtol, self.atol)
+        usual = 0.0 if isinstance(self.right, int) else 1e-2
+        return close(number, wanted, usual if self.rtol is None else self.rtol, self.atol)
 
     def _which_is_which(self, yours: str) -> str:
         if not isinstance(self.right, Mapping):

@@ -45,7 +45,6 @@ def _quiet_place(n: Tensor, theta_0: Tensor, D: Tensor) -> Tensor:
 check_continuous_symmetries_threshold = Number(
     what="The inner dimension",
     right=12,
-    rtol=0,
     praise="One unknown more than equations.",
     mistakes={
         "With as many equations as unknowns a random system has only the solution zero.": 11,

@@ -36,7 +36,6 @@ _ROWS = normal(5, 4)
 check_identical_units_count = Number(
     what="The number of different units",
     right=15,
-    rtol=0,
     praise="A quarter of the units, and so of the capacity: the rest are copies.",
     mistakes={
         "The units outside the groups are different, too.": 3,

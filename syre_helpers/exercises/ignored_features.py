@@ -25,7 +25,6 @@ def _line(vector: Tensor) -> Tensor:
 check_ignored_features_rank = Number(
     what="The rank",
     right=8 * _UNIT + 1,
-    rtol=0,
     praise="The output bias counts once: its feature is the constant 1.",
     mistakes={
         "That counts all twenty units; the dead ones have no features.": (
@@ -63,7 +62,6 @@ check_ignored_features_visible = Function(
 check_ignored_features_sigmoid = Number(
     what="The rank",
     right=91,
-    rtol=0,
     praise="One constant feature: the thirty units together act as an output bias.",
     mistakes={
         "That is for dead units. The gradient by an outgoing weight is not 0 here.": 90,

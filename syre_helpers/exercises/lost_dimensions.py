@@ -8,7 +8,6 @@ _W, _A = normal(2, 3)
 check_lost_dimensions_count = Number(
     what="The number of parameters",
     right=10 * _UNIT + _OUTPUTS,
-    rtol=0,
     praise="A network with 10 hidden units has just as many.",
     mistakes={
         "Those are all of its parameters; of three twins count one.": 30 * _UNIT + _OUTPUTS,

@@ -109,7 +109,6 @@ _THREE_LAYERS = _layers(3, 5, 4, 2)
 RANK = Number(
     what="The rank",
     right=20 + 1 + 10,
-    rtol=0,
     praise="",
     mistakes={
         "A unit has a bias, too.": 20 + 10,
@@ -122,7 +121,6 @@ RANK = Number(
 PLANES = Number(
     what="The number of planes",
     right=math.comb(_UNITS, 2),
-    rtol=0,
     praise="",
     mistakes={
         "Each pair is counted twice: swapping i and j is swapping j, i.": _UNITS * (_UNITS - 1),

@@ -43,7 +43,6 @@ def _up_to_sign(n: Any, left: Tensor, right: Tensor) -> Tensor:
 check_rotation_rank = Number(
     what="The rank",
     right=2 * (_FEATURES + 1),
-    rtol=0,
     praise="So many numbers must be zero at once for one direction to be dead.",
     mistakes={
         "The biases turn along: each is one more column of its factor.": 2 * _FEATURES,

@@ -75,7 +75,6 @@ check_self_supervised_collapse_missing = Function(
 check_self_supervised_collapse_width = Number(
     what="The width",
     right=66,
-    rtol=0,
     praise="Heads are narrower than what they read, so a bias will usually do.",
     mistakes={
         "Count the column of the bias too; "

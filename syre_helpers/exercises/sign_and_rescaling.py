@@ -16,7 +16,6 @@ _SLOPES = float64(0.0, 0.15, -0.15, 0.3, -0.3, 0.5, -0.5)
 check_sign_and_rescaling_rank = Number(
     what="The rank",
     right=20 + 1 + 1,
-    rtol=0,
     praise="The outgoing weights are not among them.",
     mistakes={
         "The outgoing weights stay: the norm's gain takes the minus sign back.": 20 + 1 + 5,

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..training.device import pick_device
+from ._claims import Claim, difference, of, ratio, rows_of, value
 from ._grid import grid, split_seeds, variants
 from .record import Record, read_record, write_record
 
@@ -22,14 +23,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "Claim",
     "Record",
     "configure",
+    "difference",
     "grid",
     "load",
     "names",
+    "of",
+    "ratio",
     "read_record",
+    "rows_of",
     "run",
     "split_seeds",
+    "value",
     "variants",
     "write_record",
 ]

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 Verdict = Literal["reproduced", "partly", "not"]
 Rows = Callable[["pd.DataFrame"], "pd.DataFrame"]
 Measured = Callable[["pd.DataFrame"], "pd.Series"]
+Rule = Callable[["pd.Series"], bool | None]
+"""The argument ``holds`` of `Claim`."""
 
 NO_CONTROL = "no such control"
 """What stands in place of the paper's number where the paper has none."""
@@ -46,7 +48,7 @@ class Claim:
     text: str
     measure: Measured
     unit: str
-    holds: Callable[[pd.Series], bool | None]
+    holds: Rule
     comment: str
     paper: str = NO_CONTROL
     presets: tuple[str, ...] | None = None

@@ -96,13 +96,18 @@ class Decayed(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Descent(Decayed):
-    """Settings of an experiment that trains for some steps of gradient descent with momentum."""
+class Stepped(Settings):
+    """Settings of an experiment that trains for some steps."""
 
     momentum: float = 0.9
-    """Momentum of gradient descent."""
+    """Momentum of gradient descent; Adam and AdamW have their own."""
     steps: int
     """Training steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descent(Decayed, Stepped):
+    """Settings of an experiment that trains for some steps, with one strength of decay."""
 
 
 def _checked(name: str, value: Any, kind: Any, default: Any) -> Any:
@@ -154,7 +159,7 @@ def field_docs(config: type) -> dict[str, str]:
     Examples
     --------
     >>> field_docs(Descent)["momentum"]
-    'Momentum of gradient descent.'
+    'Momentum of gradient descent; Adam and AdamW have their own.'
     """
     docs = {}
     for one in reversed(config.__mro__[:-1]):
@@ -200,13 +205,15 @@ def seeds_of(seeds: Seeds) -> Sequence[int]:
     return found
 
 
-def standard_arms(config: Decayed, *controls: Arm) -> list[Arm]:
+def standard_arms(config: Settings, decay: float, *controls: Arm) -> list[Arm]:
     """Return the arms that most experiments compare.
 
     Parameters
     ----------
-    config : Decayed
-        Gives the decay, the shares of W-fix, and the strengths of syre.
+    config : Settings
+        Gives the shares of W-fix, and the strengths of syre.
+    decay : float
+        That of all arms but vanilla, as PyTorch's.
     *controls : Arm
         Arms of the experiment's own, which come before syre.
 
@@ -215,7 +222,6 @@ def standard_arms(config: Decayed, *controls: Arm) -> list[Arm]:
     list of Arm
         Vanilla, plain decay, W-fix at each share, the controls, and syre at each strength.
     """
-    decay = config.weight_decay
     return [
         arms.vanilla(),
         arms.plain_decay(decay),
@@ -272,12 +278,12 @@ def optimizer(
     return makers[name]
 
 
-def fit_settings(config: Descent, name: Literal["sgd", "adam", "adamw"] = "sgd") -> dict[str, Any]:
+def fit_settings(config: Stepped, name: Literal["sgd", "adam", "adamw"] = "sgd") -> dict[str, Any]:
     """Return the arguments of `fit` and `fit_many` that follow from the settings of a descent.
 
     Parameters
     ----------
-    config : Descent
+    config : Stepped
         The experiment's settings.
     name : {"sgd", "adam", "adamw"}
         The optimizer. Default "sgd".
@@ -285,9 +291,10 @@ def fit_settings(config: Descent, name: Literal["sgd", "adam", "adamw"] = "sgd")
     Returns
     -------
     dict
-        Steps, optimizer, device, and a checkpoint at each tenth of the run.
+        Seeds, steps, optimizer, device, and a checkpoint at each tenth of the run.
     """
     return {
+        "seeds": seeds_of(config.seeds),
         "steps": config.steps,
         "optimizer": optimizer(name, config.lr, config.momentum),
         "device": config.device,

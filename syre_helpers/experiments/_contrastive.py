@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +12,7 @@ from torch.nn import functional
 
 from .. import models
 from .._random import generator
+from ..data import cropped_and_recoloured, moved_and_noisy
 from ._common import Descent
 
 
@@ -195,59 +195,6 @@ def views(config: Config, images: Tensor, *purpose: object, seed: int = 0) -> tu
     partner = torch.arange(len(chosen), device=images.device).roll(len(chosen) // 2)
     if images.ndim == 2:
         return moved_and_noisy(batch, draw, config.shift, config.noise), partner
-    return _coloured_views(batch, images, draw), partner
-
-
-def moved_and_noisy(
-    images: Tensor, draw: torch.Generator, shift: int = 1, noise: float = 0.3
-) -> Tensor:
-    """Return a view of each image: moved at random, with noise.
-
-    Parameters
-    ----------
-    images : Tensor
-        Square grey images, shape (samples, pixels).
-    draw : torch.Generator
-        On the CPU.
-    shift : int
-        Largest number of pixels in each direction; the edge is filled with the darkest value.
-    noise : float
-        Standard deviation.
-
-    Returns
-    -------
-    Tensor
-        Shape (samples, pixels).
-    """
-    count, side = len(images), math.isqrt(images.shape[1])
-    square = images.reshape(count, side, side)
-    padded = functional.pad(square, [shift] * 4, value=float(images.min()))
-    windows = padded.unfold(1, side, 1).unfold(2, side, 1)
-    down, right = torch.randint(2 * shift + 1, (2, count), generator=draw)
-    moved = windows[torch.arange(count), down, right].flatten(1)
-    return moved + noise * torch.randn(moved.shape, generator=draw).to(moved)
-
-
-def _coloured_views(batch: Tensor, images: Tensor, draw: torch.Generator) -> Tensor:
-    """Return a view of each photograph: cropped, mirrored, in other colours (kornia)."""
-    try:
-        from kornia import augmentation
-    except ImportError as error:
-        raise ImportError(
-            'the views of photographs need kornia: pip install "syre_helpers[vision]"'
-        ) from error
-    size = (int(batch.shape[-2]), int(batch.shape[-1]))
-    change = nn.Sequential(
-        augmentation.RandomResizedCrop(size, scale=(0.2, 1.0)),
-        augmentation.RandomHorizontalFlip(),
-        augmentation.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
-        augmentation.RandomGrayscale(p=0.2),
-    )
-    # kornia wants pixels from 0 to 1; all sets have both ends in all channels.
+    # The darkest and the lightest pixel of a channel: all sets have both.
     low, high = images[:1000].amin((0, 2, 3), True), images[:1000].amax((0, 2, 3), True)
-    # kornia draws from the global generators.
-    devices = [batch.device] if batch.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), torch.no_grad():
-        torch.manual_seed(draw.initial_seed())
-        changed: Tensor = change((batch - low) / (high - low))
-    return changed * (high - low) + low
+    return cropped_and_recoloured(batch, low, high, draw.initial_seed()), partner

@@ -1,6 +1,7 @@
 """Arms x seeds one after another, for models that cannot be stacked or are too large for it.
 
-Under ``accelerate launch`` all processes train each of them together.
+Under ``accelerate launch`` all processes train each of them together. `train_arms` is the frame of
+experiments that have both kinds of models.
 """
 
 from __future__ import annotations
@@ -11,16 +12,76 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..removal import Arm
-from ..training import fit
+from ..training import fit, train_many
 from ..training.options import columns_of, made_with_seed
 from ..training.processes import launched
 from ._common import file_in
+from ._images import Batch, batches
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def train_arms(
+    make_model: Callable[[], nn.Module],
+    data: Sequence[Tensor] | Callable[[int, int], Batch],
+    arms: Sequence[Arm],
+    *,
+    one_by_one: bool,
+    file: str,
+    seeds: Sequence[int],
+    batch_size: int | None = None,
+    checkpoints: Path | None = None,
+    **settings: Any,
+) -> tuple[pd.DataFrame, dict[tuple[Arm, int], dict[str, Tensor]]]:
+    """Return the table and the trained states of arms x seeds.
+
+    Parameters
+    ----------
+    make_model : callable
+        As for `fit_each`.
+    data : sequence of Tensor, or callable
+        Training inputs and targets, and those of a test after them; or ``data(step, seed)``, the
+        batch of a step.
+    arms, seeds : sequence
+        What to train.
+    one_by_one : bool
+        Train with `fit_each`, each seed on batches of its own. Else with `train_many`, all seeds on
+        the batches of seed 0.
+    file : str
+        The name of the checkpoint of stacked models.
+    batch_size : int, optional
+        For data that are tensors.
+    checkpoints : Path, optional
+        A folder.
+    **settings
+        Other arguments of `fit` and `train_many`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As of `fit_many`.
+    dict
+        Trained parameters and buffers by (arm, seed).
+    """
+    if not one_by_one:
+        shared = (lambda step: data(step, 0)) if callable(data) else tuple(data)
+        kept = file_in(checkpoints, file)
+        return train_many(
+            make_model, shared, arms, seeds, batch_size=batch_size, checkpoint=kept, **settings
+        )
+
+    def own(seed: int) -> Callable[[int], Batch]:
+        # Batches as a function: the loss on all training data at once would not fit in memory.
+        if callable(data):
+            return lambda step: data(step, seed)
+        return batches(data[0], data[1], batch_size or len(data[1]), seed)
+
+    table, models = fit_each(make_model, own, arms, seeds, checkpoints=checkpoints, **settings)
+    return table, {key: model.cpu().state_dict() for key, model in models.items()}
 
 
 def fit_each(

@@ -36,7 +36,7 @@ def compared_arms(config: Config, stream: Stream | None = None) -> list[Arm]:
         arms.shrink_and_perturb(0.2, 0.1, every=config.steps),
         redo(0.1, config.steps, stream.activations),
     ]
-    return [*standard_arms(config, *rivals), *controls(decay, max(config.sigma_ratios))]
+    return [*standard_arms(config, decay, *rivals), *controls(decay, max(config.sigma_ratios))]
 
 
 def controls(decay: float, ratio: float) -> list[Arm]:

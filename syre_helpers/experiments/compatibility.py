@@ -9,23 +9,22 @@ is anything that the network has to cope with.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-import torch
+import pandas as pd
 from torch import Tensor, nn
 
 from .. import models
 from .._random import generator
+from ..data import shifted_and_mirrored
 from ..removal import Arm, arms
+from . import _rules as rules
 from ._claims import Claim, Measured, difference, of
 from ._common import Decayed, cosine, optimizer, seeds_of, standard_arms
 from ._each import fit_each
 from ._images import Batch, accuracy, batches, load_images, mean_loss
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,27 +65,22 @@ class Config(Decayed):
     """Share of the run in which the learning rate rises; then it falls to 0 as a cosine does."""
 
 
+_RESNET = Config(data="cifar10", width=64, augment=True, weight_decay=5e-4)
 PRESETS = {
     "quick": Config(),
     # On CIFAR-10 (JPEG), with a short schedule.
-    "cifar": Config(
+    "cifar": replace(
+        _RESNET,
         data="cifar10_jpeg",
-        width=64,
-        augment=True,
-        weight_decay=5e-4,
         sigma_ratios=(0.01, 0.1, 1.0),
         lr=0.2,
         batch_size=256,
-        epochs=6,
         warmup=0.3,
     ),
     # The paper names the network, the data and the range of sigma_0. It leaves open whether sigma_0
     # is one number for all layers (both readings are run), and the schedule (a usual one is taken).
-    "paper": Config(
-        data="cifar10",
-        width=64,
-        augment=True,
-        weight_decay=5e-4,
+    "paper": replace(
+        _RESNET,
         sigma_ratios=(0.01, 0.1, 0.2, 0.5, 1.0),
         shifted_ratios=(0.2, 1.0),
         sigmas=(0.01, 0.1, 0.2),
@@ -119,7 +113,7 @@ def compared_arms(config: Config) -> list[Arm]:
     """Return the arms of the experiment: the remedy at several strengths, rivals and controls."""
     decay = config.weight_decay
     return [
-        *standard_arms(config),
+        *standard_arms(config, decay),
         *(shifted(arms.syre(decay, ratio)) for ratio in config.shifted_ratios),
         *(arms.syre(decay, sigma_0=sigma) for sigma in config.sigmas),
         *(arms.bias_added_after(decay, ratio) for ratio in config.added_ratios),
@@ -180,48 +174,11 @@ def _network(config: Config) -> nn.Module:
     return models.resnet18(width=config.width)
 
 
-def shifted_and_mirrored(x: Tensor, generator: torch.Generator, reach: int = 4) -> Tensor:
-    """Shift each image by up to `reach` pixels, filling with 0, and mirror half of them.
-
-    Parameters
-    ----------
-    x : Tensor
-        Images, (batch, channels, height, width).
-    generator : torch.Generator
-        On the CPU, so that all devices draw the same.
-    reach : int
-        Default 4.
-
-    Returns
-    -------
-    Tensor
-        Of the same shape.
-    """
-    count, _, height, width = x.shape
-    corner = torch.randint(2 * reach + 1, (2, count, 1), generator=generator)
-    mirrored = torch.randint(2, (count, 1), generator=generator).bool()
-    rows = corner[0] + torch.arange(height)
-    columns = corner[1] + torch.arange(width)
-    columns = torch.where(mirrored, columns.flip(1), columns)
-    images = torch.arange(count)[:, None, None]
-    picked = (t.to(x.device) for t in (images, rows[:, :, None], columns[:, None, :]))
-    padded = nn.functional.pad(x, (reach,) * 4).movedim(1, -1)
-    return padded[tuple(picked)].movedim(-1, 1)
-
-
-def _interval(values: pd.Series) -> tuple[float, float]:
-    """Return the mean, two standard errors to either side."""
-    half = 2 * float(values.std()) / len(values) ** 0.5
-    return float(values.mean()) - half, float(values.mean()) + half
-
-
-def _within_a_point(values: pd.Series) -> bool | None:
-    low, high = _interval(values)
-    if low > -1 and high < 1:
-        return True
-    return None if low < 1 and high > -1 else False
-
-
+# The mean with two standard errors to either side lies within a point, or in part.
+_WITHIN_A_POINT = rules.graded(
+    lambda values: rules.clearly_above(-1)(values) and rules.clearly_below(1)(values),
+    lambda values: not (rules.clearly_above(1)(values) or rules.clearly_below(-1)(values)),
+)
 _DECAY = of(method="plain decay")
 
 
@@ -237,7 +194,7 @@ CLAIMS = (
         paper="no significant difference for sigma_0 < 0.2",
         measure=_points(method="syre", sigma_ratio=0.01),
         unit="accuracy minus that of plain decay, points",
-        holds=_within_a_point,
+        holds=_WITHIN_A_POINT,
         comment="One point is the margin; two standard errors must fit into it.",
     ),
     Claim(
@@ -245,21 +202,21 @@ CLAIMS = (
         paper="no significant difference for sigma_0 < 0.2",
         measure=_points(method="syre", sigma_ratio=0.1),
         unit="accuracy minus that of plain decay, points",
-        holds=_within_a_point,
+        holds=_WITHIN_A_POINT,
         comment="Sizes are in units of 1 / sqrt(fan-in); the paper does not name its unit.",
     ),
     Claim(
         text="The same bias added after training costs more than a point: it is not negligible.",
         measure=_points(method="bias added after", sigma_ratio=0.1),
         unit="accuracy minus that of plain decay, points",
-        holds=lambda values: _interval(values)[1] < -1,
+        holds=rules.clearly_below(-1),
         comment="A network that trains with the bias adapts to it; that is why syre is harmless.",
     ),
     Claim(
         text="A hundred times the default size, with a start that it shifts too, costs accuracy.",
         measure=_points(method="syre", sigma_ratio=1, variant="shifted"),
         unit="accuracy minus that of plain decay, points",
-        holds=lambda values: _interval(values)[1] < 0,
+        holds=rules.clearly_below(0),
         comment="On digits the shifted start does most of the harm; `attach` does not shift it.",
     ),
 )

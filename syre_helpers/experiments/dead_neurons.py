@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -20,11 +21,9 @@ from ..measures import dead_fraction
 from ..models import ProductRegression
 from ..removal import Arm
 from ..training import fit_many
+from . import _rules as rules
 from ._claims import Claim, of, ratio, value
-from ._common import Descent, Seeds, file_in, fit_settings, seeds_of, standard_arms, usual_controls
-
-if TYPE_CHECKING:
-    import pandas as pd
+from ._common import Descent, Seeds, file_in, fit_settings, standard_arms, usual_controls
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,8 @@ PRESETS = {
 
 def compared_arms(config: Config) -> list[Arm]:
     """Return the arms of the experiment: the remedy, its rivals, and the controls."""
-    return standard_arms(config, *usual_controls(config.weight_decay))
+    decay = config.weight_decay
+    return standard_arms(config, decay, *usual_controls(decay))
 
 
 def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
@@ -91,7 +91,6 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         make_model,
         data,
         compared_arms(config),
-        seeds_of(config.seeds),
         loss=torch.nn.functional.mse_loss,
         measures={"dead": _dead},
         log_every=max(1, config.steps // 20),
@@ -113,7 +112,7 @@ CLAIMS = (
         paper="SGD collapses",
         measure=value(_DECAY, "dead"),
         unit="share of dead pairs",
-        holds=lambda values: bool((values == 0.5).all()),
+        holds=rules.all_near(0.5),
         comment="The gradient at a dead pair is exactly zero, and decay has nothing to pull.",
     ),
     Claim(
@@ -121,7 +120,7 @@ CLAIMS = (
         paper="syre does not collapse",
         measure=value(_SYRE, "dead"),
         unit="share of dead pairs",
-        holds=lambda values: bool((values == 0).all()),
+        holds=rules.all_near(0),
         comment="So does a single perturbation of the start: here it is enough to leave the plane.",
     ),
     Claim(
@@ -129,7 +128,7 @@ CLAIMS = (
         paper="shown in a figure",
         measure=ratio(_DECAY, _SYRE, "test_loss"),
         unit="test error of plain decay over that of syre",
-        holds=lambda values: bool((values > 100).all()),
+        holds=rules.all_above(100),
         comment="The factor depends on how much of the target lies on the dead coordinates.",
     ),
     Claim(
@@ -137,14 +136,14 @@ CLAIMS = (
         paper="W-fix collapses",
         measure=value(of(method="W-fix", fraction=0.1), "dead"),
         unit="share of dead pairs",
-        holds=lambda values: bool((values > 0.3).all()),
+        holds=rules.all_above(0.3),
         comment="A dead pair revives only where one of its two weights happens to be frozen.",
     ),
     Claim(
         text="From a generic start, strong decay kills more than half of the coordinates.",
         measure=value(_DECAY, "dead"),
         unit="share of dead pairs",
-        holds=lambda values: bool((values > 0.5).all()),
+        holds=rules.all_above(0.5),
         comment="This is the shrinkage of an L1 penalty: these zeros are the optimum, no trap.",
         presets=("quick-generic",),
     ),
@@ -152,7 +151,7 @@ CLAIMS = (
         text="Where zeros are the optimum, syre removes them and gains nothing.",
         measure=ratio(_DECAY, _SYRE, "test_loss"),
         unit="test error of plain decay over that of syre",
-        holds=lambda values: bool(((values - 1).abs() < 0.05).all()),
+        holds=rules.all_near(1, 0.05),
         comment="The share of exact zeros alone would have shown a success.",
         presets=("quick-generic",),
     ),

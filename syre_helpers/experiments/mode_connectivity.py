@@ -10,27 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..data import DataSplit
 from ..measures import loss_barrier, reset_statistics
-from ..removal import Arm
 from ..symmetry.alignment import align_units
-from ..training import train_many
-from ._claims import NO_CONTROL, Claim, Rows, difference, of, value
-from ._common import cosine, file_in, fit_settings, seeds_of
-from ._each import fit_each
-from ._images import accuracy, batches, load_images, mean_loss
+from . import _rules as rules
+from ._claims import Claim, Rows, difference, of, value
+from ._common import cosine, fit_settings, seeds_of
+from ._each import train_arms
+from ._images import accuracy, load_images, mean_loss
 from ._pairs import Config, compared_arms, network, ordered_layers, template
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 State = Mapping[str, Tensor]
-Trained = tuple["pd.DataFrame", dict[tuple[Arm, int], dict[str, Tensor]]]
 _RESET_IMAGES = 2000  # as many make the statistics of a BatchNorm
 
 PRESETS = {
@@ -47,12 +43,7 @@ PRESETS = {
         steps=600,
     ),
     "mnist": Config(
-        data="mnist",
-        n_train=20_000,
-        widths=(128,),
-        lr=0.05,
-        batch_size=64,
-        steps=1000,
+        data="mnist", n_train=20_000, widths=(128,), lr=0.05, batch_size=64, steps=1000
     ),
     # The paper has no such experiment. Lim et al. (2024) connect residual networks on CIFAR-10; the
     # network here is this paper's ResNet-18, with BatchNorm. Chosen for this book: schedule and
@@ -94,12 +85,19 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         barrier after the units of one network have been put in the order of those of the other
         (the barrier itself for a ResNet, whose units are not put in order).
     """
-    import pandas as pd
     from pandas.api.types import is_numeric_dtype
 
     split = load_images(config.data, config.n_train, config.n_test, config.device)
     compared = compared_arms(config)
-    table, states = _train(config, split, compared, checkpoints)
+    table, states = train_arms(
+        lambda: network(config),
+        split,
+        compared,
+        one_by_one=one_by_one(config),
+        file="mode_connectivity.pt",
+        checkpoints=checkpoints,
+        **_settings(config, split),
+    )
     last = table[table.step == config.steps].assign(seed=table.seed // 2)
     settings = {
         name: "mean" if is_numeric_dtype(last[name]) else "first"
@@ -137,37 +135,18 @@ def _barriers(config: Config, split: DataSplit, *pair: State) -> dict[str, float
     }
 
 
-def _train(
-    config: Config, split: DataSplit, compared: list[Arm], checkpoints: Path | None
-) -> Trained:
-    """Return the table of all networks, and their trained parameters and buffers."""
-    settings: dict[str, Any] = fit_settings(config) | {
+def _settings(config: Config, split: DataSplit) -> dict[str, Any]:
+    """Return how all networks are trained."""
+    measures = {"accuracy": accuracy(split.x_test, split.y_test)}
+    if one_by_one(config):  # where the table has no test loss of its own
+        measures["test_loss"] = mean_loss(split.x_test, split.y_test)
+    return fit_settings(config) | {
+        "seeds": [seed for k in seeds_of(config.seeds) for seed in (2 * k, 2 * k + 1)],
         "loss": nn.functional.cross_entropy,
         "schedule": cosine(config.steps) if config.anneal else None,
-        "measures": {"accuracy": accuracy(split.x_test, split.y_test)},
+        "batch_size": config.batch_size,
+        "measures": measures,
     }
-    seeds = [seed for k in seeds_of(config.seeds) for seed in (2 * k, 2 * k + 1)]
-    if not one_by_one(config):
-        return train_many(
-            lambda: network(config),
-            split,
-            compared,
-            seeds,
-            batch_size=config.batch_size,
-            checkpoint=file_in(checkpoints, "mode_connectivity.pt"),
-            **settings,
-        )
-    settings["measures"] |= {"test_loss": mean_loss(split.x_test, split.y_test)}
-    # Batches as a function: the loss on all training images at once would not fit in memory.
-    table, trained = fit_each(
-        lambda: network(config),
-        lambda seed: batches(split.x_train, split.y_train, config.batch_size, seed),
-        compared,
-        seeds,
-        checkpoints=checkpoints,
-        **settings,
-    )
-    return table, {key: model.cpu().state_dict() for key, model in trained.items()}
 
 
 def relative_distance(model: nn.Module, a: State, b: State) -> float:
@@ -178,18 +157,8 @@ def relative_distance(model: nn.Module, a: State, b: State) -> float:
     return distance / norms
 
 
-def _halved(values: pd.Series) -> bool | None:
-    """Test whether it is halved in every pair; None: lower by more than a fifth, on average."""
-    if (values < 0.5).all():
-        return True
-    return None if values.mean() < 0.8 else False
-
-
-def _stays(values: pd.Series) -> bool:
-    """Test whether the barrier is lower by less than a fifth, on average."""
-    return bool(values.mean() > 0.8)
-
-
+# Halved in every pair; in part: lower by more than a fifth, on average.
+_HALVED = rules.graded(rules.all_below(0.5), rules.mean_below(0.8))
 _DECAY = of(method="plain decay", variant="")
 _STRONG = of(method="syre", sigma_ratio=1.0, variant="")
 
@@ -210,16 +179,15 @@ CLAIMS: tuple[Claim, ...] = (
         paper="Lim et al. (2024): standard networks are not connected",
         measure=value(_DECAY, "barrier"),
         unit="barrier in the test loss",
-        holds=lambda values: bool((values > 0.1).all()),
+        holds=rules.all_above(0.1),
         comment="The networks differ in their initial values and their batches.",
     ),
     Claim(
         text="The barrier is a matter of the units' order: putting them in order at least halves "
         "it, in every pair.",
-        paper=NO_CONTROL,
         measure=_over_decay(_DECAY, "aligned_barrier"),
         unit=_UNIT,
-        holds=_halved,
+        holds=_HALVED,
         comment="This needs no change of training, and is the yardstick for what follows.",
         presets=_CLAIMS_WITH_UNITS,
     ),
@@ -228,7 +196,7 @@ CLAIMS: tuple[Claim, ...] = (
         paper=_ASKED,
         measure=_over_decay(of(method="syre", sigma_ratio=0.01)),
         unit=_UNIT,
-        holds=_stays,
+        holds=rules.mean_above(0.8),
         comment="It is strong enough to leave a mirror plane, not to choose among orders.",
     ),
     Claim(
@@ -237,33 +205,30 @@ CLAIMS: tuple[Claim, ...] = (
         paper=_ASKED,
         measure=_over_decay(_STRONG),
         unit=_UNIT,
-        holds=_halved,
+        holds=_HALVED,
         comment="The pull then holds both networks near one point, which is more than symmetry.",
     ),
     Claim(
         text="The same syre without a shared theta_0 lowers the barrier by less than a fifth.",
-        paper=NO_CONTROL,
         measure=_over_decay(of(method="syre", variant="not shared")),
         unit=_UNIT,
-        holds=_stays,
+        holds=rules.mean_above(0.8),
         comment="Each network has no symmetry left, but they break it in different ways.",
     ),
     Claim(
         text="A shared bias that respects the symmetry lowers the barrier by less than a fifth.",
-        paper=NO_CONTROL,
         measure=_over_decay(of(method="symmetric bias")),
         unit=_UNIT,
-        holds=_stays,
+        holds=rules.mean_above(0.8),
         comment="A common centre alone is not enough: it must tell the units apart.",
         presets=_CLAIMS_WITH_UNITS,
     ),
     Claim(
         text="Another shared centre that tells the units apart, a third network's initial values, "
         "at least halves the barrier, in every pair.",
-        paper=NO_CONTROL,
         measure=_over_decay(of(method="pull to a third")),
         unit=_UNIT,
-        holds=_halved,
+        holds=_HALVED,
         comment="Lower on average in each run, but not halved in each pair. These values are 0.58 "
         "as large as the theta_0 of strong syre, and nothing in them is special to syre.",
     ),
@@ -273,7 +238,7 @@ CLAIMS: tuple[Claim, ...] = (
         paper="Lim et al. (2024): such networks are connected",
         measure=_over_decay(of(method="W-fix", fraction=0.5)),
         unit=_UNIT,
-        holds=_halved,
+        holds=_HALVED,
         comment="The frozen weights take accuracy, too, and most with BatchNorm.",
     ),
     Claim(
@@ -281,26 +246,24 @@ CLAIMS: tuple[Claim, ...] = (
         paper=_ASKED,
         measure=difference(_STRONG, _DECAY, "accuracy"),
         unit="difference of accuracies",
-        holds=lambda values: bool(values.mean() > -0.005),
+        holds=rules.mean_above(-0.005),
         comment="Without BatchNorm the decay has a price of its own: vanilla is more accurate.",
     ),
     Claim(
         text="At a tenth of the decay, in as many steps, strong syre lowers the barrier by less "
         "than a fifth.",
-        paper=NO_CONTROL,
         measure=_over_decay(_STRONG),
         unit=_UNIT,
-        holds=_stays,
+        holds=rules.mean_above(0.8),
         comment="The pull has not had the time to move the networks from where they started.",
         presets=("quick-weak",),
     ),
     Claim(
         text="At a tenth of the decay, in ten times as many steps, it at least halves the barrier, "
         "in every pair.",
-        paper=NO_CONTROL,
         measure=_over_decay(_STRONG),
         unit=_UNIT,
-        holds=_halved,
+        holds=_HALVED,
         comment="Halved on average, not in every pair. What counts is the decay times the sum of "
         "the learning rates, and the data.",
         presets=("quick-patient",),

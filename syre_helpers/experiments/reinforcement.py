@@ -9,33 +9,23 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from ..removal import Arm, Syre, arms
 from ..training.callbacks import progress
 from ..training.checkpoint import Checkpoint
 from ..training.options import columns_of
+from . import _ppo as ppo
+from . import _rules as rules
 from ._claims import Claim, difference, of, value
 from ._common import file_in, seeds_of, standard_arms
 from ._each import file_name
-from ._ppo import (
-    equip,
-    make_ppo,
-    network_of,
-    random_state_kept,
-    restore,
-    seed_number,
-    state_of,
-    watch,
-)
+from ._ppo import make_ppo
 from ._worlds import Config, change, make_environment
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 # What the paper does not say, to our knowledge: the size of the networks, PPO's settings, and the
 # schedule of the friction. Networks, learning rate, rollouts and the two million steps per phase
@@ -87,8 +77,9 @@ PRESETS = {
 
 def compared_arms(config: Config) -> list[Arm]:
     """Return the arms of the experiment: the remedy, its rivals, and the controls."""
-    controls = [arms.pull_to_start(config.weight_decay)] if config.pull_to_start else []
-    return standard_arms(config, *controls)
+    decay = config.weight_decay
+    controls = [arms.pull_to_start(decay)] if config.pull_to_start else []
+    return standard_arms(config, decay, *controls)
 
 
 def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
@@ -118,15 +109,13 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         retained_rank are reward and rank over those at the same place of the first phase
         (retained_reward says nothing where rewards are negative).
     """
-    import pandas as pd
-
     compared = compared_arms(config)
     described = list(zip(compared, columns_of(compared), strict=True))
     runs = [(seed, *arm) for seed in seeds_of(config.seeds) for arm in described]
     tables = []
     for k in progress(range(len(runs)), "training"):
         seed, arm, columns = runs[k]
-        with random_state_kept():
+        with ppo.random_state_kept():
             rows = _train(config, arm, seed, file_in(checkpoints, file_name(arm, seed)))
         table = pd.DataFrame([columns | {"seed": seed} | row for row in rows])
         first = config.rollouts // config.log_every
@@ -142,13 +131,13 @@ def _train(config: Config, arm: Arm, seed: int, file: Path | None) -> list[dict[
     """Train one policy through all phases, from its checkpoint where there is one."""
     environment = make_environment(config)
     try:
-        agent = make_ppo(config, environment, seed_number(seed))
+        agent = make_ppo(config, environment, ppo.seed_number(seed))
         checkpoint = Checkpoint(file, config.checkpoint_every, lambda: _identity(config, arm, seed))
-        bias = Syre(sigma_ratio=_strongest(config), seed=seed).pull(network_of(agent)).centre
-        equip(agent, arm, seed)
+        bias = Syre(sigma_ratio=_strongest(config), seed=seed).pull(ppo.network_of(agent)).centre
+        ppo.equip(agent, arm, seed)
         rows: list[dict[str, Any]] = []
         if state := checkpoint.load(torch.device(config.device)):
-            restore(agent, state)
+            ppo.restore(agent, state)
             rows = [row for row in state["rows"] if row["phase"] < config.phases]
         steps = config.checkpoint_every * config.n_steps * config.envs
         per_phase = config.rollouts // config.checkpoint_every
@@ -157,12 +146,12 @@ def _train(config: Config, arm: Arm, seed: int, file: Path | None) -> list[dict[
             change(environment, config, np.random.default_rng([seed, k // per_phase]))
             # From here on a run that goes on and one that was never interrupted are the same:
             # what a simulator cannot hand over, both begin anew.
-            agent.set_random_seed(seed_number(seed, k))
+            agent.set_random_seed(ppo.seed_number(seed, k))
             agent.set_env(environment, force_reset=True)
-            watcher = watch(config, k // per_phase, bias)
+            watcher = ppo.watch(config, k // per_phase, bias)
             agent.learn(steps, callback=watcher, reset_num_timesteps=False)
             rows += watcher.rows
-            checkpoint.save(state_of(agent) | {"rows": rows})
+            checkpoint.save(ppo.state_of(agent) | {"rows": rows})
         return rows
     finally:
         environment.close()
@@ -187,11 +176,6 @@ _WEAKEST = of(method="syre", sigma_ratio=min)
 _STRONGEST = of(method="syre", sigma_ratio=max)
 
 
-def _is_above(values: pd.Series, bound: float = 0.0) -> bool:
-    """Test whether a mean over the seeds is above by more than two standard errors."""
-    return bool(values.mean() - 2 * values.sem() > bound)
-
-
 def _change_of_vanilla(last: pd.DataFrame) -> pd.Series:
     """Return the reward at the end minus that at the end of the first phase, seed by seed."""
     # Unlike their ratio, the difference has the same meaning where rewards are negative.
@@ -207,7 +191,7 @@ CLAIMS = (
         paper="vanilla loses return over time",
         measure=_change_of_vanilla,
         unit="reward per step at the end of the last phase, minus that of the first",
-        holds=lambda values: _is_above(-values),
+        holds=rules.clearly_below(0),
         comment="In the quick world all phases are equally hard to a new network; floors are not.",
     ),
     Claim(
@@ -215,21 +199,21 @@ CLAIMS = (
         paper="syre keeps the return",
         measure=difference(_WEAKEST, _VANILLA, "mean_after_phase_1"),
         unit=_GAIN,
-        holds=_is_above,
+        holds=rules.clearly_above(0),
         comment="This comparison does not tell the bias from the decay that comes with it.",
     ),
     Claim(
         text="PPO with weak syre earns more than with plain decay of the same strength",
         measure=difference(_WEAKEST, _DECAY, "mean_after_phase_1"),
         unit=_GAIN,
-        holds=_is_above,
+        holds=rules.clearly_above(0),
         comment="The control: at the paper's size of the bias, decay explains the gain.",
     ),
     Claim(
         text="PPO with the strongest syre earns more than with plain decay of the same strength",
         measure=difference(_STRONGEST, _DECAY, "mean_after_phase_1"),
         unit=_GAIN,
-        holds=_is_above,
+        holds=rules.clearly_above(0),
         comment="The strength of the decay was not tuned for either.",
     ),
     Claim(
@@ -237,7 +221,7 @@ CLAIMS = (
         paper="vanilla loses effective rank over time",
         measure=value(_VANILLA, "retained_rank"),
         unit="effective rank at the end of the last phase / of the first",
-        holds=lambda values: _is_above(-values, -1.0),
+        holds=rules.clearly_below(1),
         comment="Plain decay loses more rank than that in the quick run, and earns more.",
     ),
     Claim(
@@ -245,7 +229,7 @@ CLAIMS = (
         paper="syre keeps the effective rank",
         measure=value(_WEAKEST, "retained_rank"),
         unit="effective rank at the end of the last phase / of the first",
-        holds=lambda values: bool(values.mean() > 0.95),
+        holds=rules.mean_above(0.95),
         comment="A bias as large as the initial weights keeps it; a weak one does not.",
     ),
 )

@@ -12,11 +12,11 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
@@ -24,20 +24,13 @@ from torch.optim.swa_utils import update_bn
 from ..data import DataSplit
 from ..measures import effective_rank, missing_fraction, probe_accuracy
 from ..removal import Arm, SyreWarning, arms
-from ..training import train_many
 from ..training.options import made_with_seed
-from ._claims import NO_CONTROL, Claim, difference, of, value
-from ._common import cosine, file_in, fit_settings, optimizer, seeds_of, standard_arms
+from . import _rules as rules
+from ._claims import Claim, difference, of, value
+from ._common import cosine, fit_settings, standard_arms
 from ._contrastive import Branched, Config, make_network, make_resnet, nt_xent, views
-from ._each import fit_each
+from ._each import train_arms
 from ._images import in_parts, load_images
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-Trained = dict[int, tuple[nn.Module, Mapping[str, Tensor]]]
-"""The networks of plain decay: for each seed a module and its parameters."""
-
 
 # The paper names ResNet-18, a two-layer head, CIFAR-100, and a last and a penultimate layer. Left
 # open, and chosen here: what "penultimate" means (the hidden layer of the head), its width (512)
@@ -70,11 +63,11 @@ def compared_arms(config: Config) -> list[Arm]:
     """Return the arms that are trained; `run` adds the controls that come after training."""
     decay, ratios = config.weight_decay, config.sigma_ratios
     if not config.ablation:
-        return standard_arms(replace(config, fix_shares=()))
+        return standard_arms(replace(config, fix_shares=()), decay)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyreWarning)  # the same D as in "D only"
         both = arms.syre(decay, ratios[len(ratios) // 2], sigma_D=config.sigma_D)
-    return [*standard_arms(config, arms.metric_only(decay, config.sigma_D)), both]
+    return [*standard_arms(config, decay, arms.metric_only(decay, config.sigma_D)), both]
 
 
 def one_by_one(config: Config) -> bool:
@@ -100,25 +93,31 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         classifier on the layer), missing_fraction (of the last layer's dimensions) and
         effective_rank (of the last layer). The controls have rows at the last step only.
     """
-    import pandas as pd
-
     images = load_images(config.data, device=config.device)
-    schedule = cosine(config.steps, config.warm_up) if config.warm_up else None
-    settings = fit_settings(config) | {
+    settings = fit_settings(config, config.optimizer) | {
         "loss": lambda output, partner: nt_xent(
             output[..., -config.out :], partner, config.temperature
         ),
-        "optimizer": optimizer(config.optimizer, config.lr, config.momentum),
-        "schedule": schedule,
+        "schedule": cosine(config.steps, config.warm_up) if config.warm_up else None,
         "measures": _measures(config, images),
         "log_every": math.ceil(config.steps / config.measured),
         "checkpoint_every": math.ceil(config.steps / 20),
     }
-    table, trained = _train(config, images.x_train, checkpoints, settings)
+    x = images.x_train
+    table, trained = train_arms(
+        lambda: _make_model(config, x.shape[1]),
+        lambda step, seed: views(config, x, "train", step, seed=seed),
+        compared_arms(config),
+        one_by_one=one_by_one(config),
+        file="simclr.pt",
+        checkpoints=checkpoints,
+        **settings,
+    )
+    plain = arms.plain_decay(config.weight_decay)
     rows = [
         row
-        for seed, (model, params) in trained.items()
-        for row in _controls(config, model, params, seed, images)
+        for seed in settings["seeds"]
+        for row in _controls(config, trained[plain, seed], seed, images)
     ]
     controls = pd.DataFrame(rows).reindex(columns=table.columns)
     return pd.concat([table, controls], ignore_index=True)
@@ -128,38 +127,6 @@ def _make_model(config: Config, pixels: int) -> Branched:
     if one_by_one(config):
         return make_resnet(config.width, config.out)
     return make_network(config.hidden, config.out, pixels)
-
-
-def _train(
-    config: Config, x: Tensor, checkpoints: Path | None, settings: Mapping[str, Any]
-) -> tuple[pd.DataFrame, Trained]:
-    """Train all arms; return the table, and the models of plain decay by seed."""
-    compared, seeds = compared_arms(config), seeds_of(config.seeds)
-    plain = next(arm for arm in compared if arm.method == "plain decay")
-
-    def make_model() -> Branched:
-        return _make_model(config, x.shape[1])
-
-    if one_by_one(config):
-        table, models = fit_each(
-            make_model,
-            lambda seed: lambda step: views(config, x, "train", step, seed=seed),
-            compared,
-            seeds,
-            checkpoints=checkpoints,
-            **settings,
-        )
-        plains = {seed: models[plain, seed] for seed in seeds}
-        return table, {s: (model, dict(model.named_parameters())) for s, model in plains.items()}
-    table, states = train_many(
-        make_model,
-        lambda step: views(config, x, "train", step),
-        compared,
-        seeds,
-        checkpoint=file_in(checkpoints, "simclr.pt"),
-        **settings,
-    )
-    return table, {seed: (make_model(), states[plain, seed]) for seed in seeds}
 
 
 def _measures(config: Config, images: DataSplit) -> dict[str, Callable[..., Tensor]]:
@@ -217,33 +184,34 @@ class FreshLastLayer(arms.plain_decay):
 
 @torch.no_grad()
 def _controls(
-    config: Config,
-    model: nn.Module,
-    params: Mapping[str, Tensor],
-    seed: int,
-    images: DataSplit,
+    config: Config, state: Mapping[str, Tensor], seed: int, images: DataSplit
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of the controls: plain decay's network, changed after training."""
     decay = config.weight_decay
+
+    def make_model() -> Branched:
+        return _make_model(config, images.x_train.shape[1])
+
+    model = made_with_seed(make_model, seed).to(config.device)
+    params = {n: state[n].to(config.device) for n, _ in model.named_parameters()}
     controls = [
-        FreshLastLayer(decay, lambda: _make_model(config, images.x_train.shape[1])),
+        FreshLastLayer(decay, make_model),
         *(arms.bias_added_after(decay, ratio) for ratio in config.sigma_ratios),
     ]
     step = config.steps - 1
     own_views = seed if one_by_one(config) else 0
     last_batch, partner = views(config, images.x_train, "train", step, seed=own_views)
     for arm in controls:
-        values = {n: p.to(config.device) for n, p in arm.finish(params, seed).items()}
-        own = deepcopy(model).to(config.device)
-        own.load_state_dict(values, strict=False)
+        changed = dict(arm.finish(params, seed))
+        model.load_state_dict(changed, strict=False)
         # Running statistics belong to the weights that they were taken with; an MLP has none.
-        update_bn(images.x_train[:5000].split(500), own)
-        predict = own.eval()
+        update_bn(images.x_train[:5000].split(500), model)
+        predict = model.eval()
         z = predict(last_batch)[..., -config.out :]
         row = {"arm": arm.label, **arm.settings(), "seed": seed, "step": config.steps}
         row["train_loss"] = float(nt_xent(z, partner, config.temperature))
         measured = _measures(config, images).items()
-        yield row | {column: float(measure(values, predict)) for column, measure in measured}
+        yield row | {column: float(measure(changed, predict)) for column, measure in measured}
 
 
 _DECAY = of(method="plain decay")
@@ -252,20 +220,8 @@ _STRONGEST = of(method="syre", sigma_ratio=max)
 _ADDED_AFTER = of(method="bias added after", sigma_ratio=max)
 
 
-def _missing(below: float, on_average: float) -> Callable[[pd.Series], bool | None]:
-    """Return the rule: below a bound in every seed; in part where the mean is below another."""
-    return lambda values: (
-        bool((values < below).all()) or (None if values.mean() < on_average else False)
-    )
-
-
-def _mostly(values: pd.Series, sign: int = 1) -> bool | None:
-    """Return True if all values have the sign, None if only their mean stands out, else False."""
-    signed = sign * values
-    if (signed > 0).all():
-        return True
-    return None if signed.mean() > signed.std() else False
-
+_NEARLY_NONE = rules.graded(rules.all_below(0.05), rules.mean_below(0.2))
+_HIGHER = rules.graded(rules.all_above(0), lambda values: bool(values.mean() > values.std()))
 
 CLAIMS = (
     Claim(
@@ -273,7 +229,7 @@ CLAIMS = (
         paper="low-rankness 70%",
         measure=value(_DECAY, "missing_fraction"),
         unit="share of missing dimensions",
-        holds=lambda values: bool((values > 0.5).all()) or (None if values.mean() > 0.2 else False),
+        holds=rules.graded(rules.all_above(0.5), rules.mean_above(0.2)),
         comment="The share depends on the tolerance, which the paper does not give; without any "
         "decay nothing is missing either.",
     ),
@@ -282,7 +238,7 @@ CLAIMS = (
         paper="low-rankness 0%",
         measure=value(_DEFAULT, "missing_fraction"),
         unit="share of missing dimensions",
-        holds=_missing(0.05, 0.2),
+        holds=_NEARLY_NONE,
         comment="Not at a tolerance of 0.001; at 0.00001, after longer training, it does, and "
         "so does the same bias added to a collapsed network (see the chapter).",
     ),
@@ -291,7 +247,7 @@ CLAIMS = (
         paper="not tried",
         measure=value(_STRONGEST, "missing_fraction"),
         unit="share of missing dimensions",
-        holds=_missing(0.05, 0.2),
+        holds=_NEARLY_NONE,
         comment="So does the same bias added after training, to no less a degree.",
     ),
     Claim(
@@ -299,7 +255,7 @@ CLAIMS = (
         paper="22.2% to 32.5%",
         measure=difference(_DEFAULT, _DECAY, "probe_last"),
         unit="difference in accuracy",
-        holds=_mostly,
+        holds=_HIGHER,
         comment="Larger strengths do, and so do the controls.",
     ),
     Claim(
@@ -307,24 +263,22 @@ CLAIMS = (
         paper="about 46.8% with and without",
         measure=difference(_DEFAULT, _DECAY, "probe_penultimate"),
         unit="difference in accuracy",
-        holds=lambda values: abs(values.mean()) < 0.02,
+        holds=lambda values: bool(abs(values.mean()) < 0.02),
         comment="With larger strengths it rises a little, as it does when the bias is added after.",
     ),
     Claim(
         text="The probe gains more from syre than from its bias added after training",
-        paper=NO_CONTROL,
         measure=difference(_STRONGEST, _ADDED_AFTER, "probe_last"),
         unit="difference in accuracy",
-        holds=_mostly,
+        holds=_HIGHER,
         comment="At the largest strength tried: what the probe gains is the gain of any noise.",
     ),
     Claim(
         text="The contrastive loss on test images is lower with syre than with its bias added "
         "after training",
-        paper=NO_CONTROL,
         measure=difference(_STRONGEST, _ADDED_AFTER, "test_contrast"),
         unit="difference in the loss",
-        holds=lambda values: _mostly(values, -1),
+        holds=lambda values: _HIGHER(-values),
         comment="At the largest strength tried; this is what is left of the effect.",
     ),
     Claim(
@@ -332,7 +286,7 @@ CLAIMS = (
         paper="not tried",
         measure=value(_DECAY, "missing_fraction"),
         unit="share of missing dimensions",
-        holds=lambda values: bool((values < 0.05).all()),
+        holds=rules.all_below(0.05),
         comment="The same coupled decay: Adam divides by the size of the gradient, decay included.",
         presets=("quick-adam",),
     ),

@@ -8,10 +8,11 @@ same theta_0 is added when training is over. What the control has too is no effe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -22,23 +23,20 @@ from ..measures import effective_rank, numerical_rank
 from ..measures.probes import used_directions
 from ..models import mlp, vit
 from ..removal import Arm, arms
-from ..training import train_many
 from ..training.options import columns_of
+from . import _rules as rules
 from ._claims import Claim, Rows, difference, of, ratio
-from ._common import Settings, file_in, optimizer, seeds_of
-from ._each import fit_each
-from ._images import batches, in_parts, load_images
-
-if TYPE_CHECKING:
-    import pandas as pd
+from ._common import Stepped, fit_settings, seeds_of, standard_arms
+from ._each import train_arms
+from ._images import in_parts, load_images
 
 Params = Mapping[str, Tensor]
 Trained = dict[tuple[Arm, int], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Settings):
-    """Settings of the experiment; those that others have too are in `Settings`."""
+class Config(Stepped):
+    """Settings of the experiment; those that others have too are in `Stepped`."""
 
     data: Literal["digits", "mnist", "cifar10", "cifar10_jpeg"] = "digits"
     """Images. CIFAR-10 is for the vision transformer, the others for the perceptron."""
@@ -60,12 +58,9 @@ class Config(Settings):
     """Weight decays to compare, as PyTorch's; gamma is half of it."""
     optimizer: Literal["sgd", "adam"] = "sgd"
     """The decay is coupled with "sgd", and decoupled with "adam"."""
-    momentum: float = 0.9
-    """Momentum of SGD; Adam has its own."""
     batch_size: int = 32
     """Samples per batch."""
     steps: int = 400
-    """Training steps."""
     rank_samples: int = 450
     """Test images whose features are measured."""
     sigma_ratios: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0)
@@ -75,27 +70,11 @@ class Config(Settings):
 # Of the paper's experiments we know the data, that MNIST is rescaled, that decay grows, and that
 # ranks and accuracies are compared. The factor of the scale, widths, schedules, and the values of
 # the decay are chosen here.
+_MNIST = Config(data="mnist", input_scale=0.5, decays=(0.01, 0.03, 0.06, 0.1), rank_samples=1000)
 PRESETS = {
     "quick": Config(),
-    "mnist": Config(
-        data="mnist",
-        n_train=20_000,
-        n_test=5_000,
-        input_scale=0.5,
-        decays=(0.01, 0.03, 0.06, 0.1),
-        batch_size=64,
-        steps=1500,
-        rank_samples=1000,
-    ),
-    "paper": Config(
-        data="mnist",
-        input_scale=0.5,
-        hidden=(128, 128),
-        decays=(0.01, 0.03, 0.06, 0.1),
-        batch_size=128,
-        steps=2340,
-        rank_samples=1000,
-    ),
+    "mnist": replace(_MNIST, n_train=20_000, n_test=5_000, batch_size=64, steps=1500),
+    "paper": replace(_MNIST, hidden=(128, 128), batch_size=128, steps=2340),
     "paper-vit": Config(
         data="cifar10",
         model="vit",
@@ -161,13 +140,21 @@ def train(config: Config, checkpoints: Path | None = None) -> tuple[pd.DataFrame
     dict
         Trained parameters by (arm, seed), those of the controls included.
     """
-    import pandas as pd
-
     data = _load(config)
-    fit = _fit_each if one_by_one(config) else _fit_stacked
     trained: Trained = {}
     for decay in (0.0, *config.decays):
-        trained |= fit(config, data, _trained_arms(config, decay), checkpoints, decay)
+        trained |= train_arms(
+            lambda: _model(config, data),
+            (data.x_train.to(config.device), data.y_train.to(config.device)),
+            _trained_arms(config, decay),
+            one_by_one=one_by_one(config),
+            file=f"decay {decay:g}.pt",
+            checkpoints=checkpoints,
+            batch_size=config.batch_size,
+            loss=cross_entropy,
+            coupled=config.optimizer == "sgd",
+            **fit_settings(config, config.optimizer),
+        )[1]
         for control in controls(config, decay):
             for seed in seeds_of(config.seeds):
                 plain = trained[arms.plain_decay(decay), seed]
@@ -192,13 +179,8 @@ def features(params: Params, model: nn.Sequential, x: Tensor) -> Tensor:
 
 
 def _trained_arms(config: Config, decay: float) -> list[Arm]:
-    if not decay:
-        return [arms.vanilla()]
-    return [
-        arms.plain_decay(decay),
-        *(arms.weight_fix(share, decay) for share in config.fix_shares),
-        *(arms.syre(decay, ratio) for ratio in config.sigma_ratios),
-    ]
+    vanilla, *decayed = standard_arms(config, decay)
+    return decayed if decay else [vanilla]
 
 
 def _load(config: Config) -> DataSplit:
@@ -238,50 +220,6 @@ def _measured(config: Config, data: DataSplit, params: Params) -> dict[str, floa
     }
 
 
-def _settings(config: Config) -> dict[str, Any]:
-    return {
-        "steps": config.steps,
-        "loss": cross_entropy,
-        "optimizer": optimizer(config.optimizer, config.lr, config.momentum),
-        "coupled": config.optimizer == "sgd",
-        "device": config.device,
-        "checkpoint_every": max(1, config.steps // 10),
-    }
-
-
-def _fit_stacked(
-    config: Config, data: DataSplit, compared: list[Arm], checkpoints: Path | None, decay: float
-) -> Trained:
-    _, trained = train_many(
-        lambda: _model(config, data),
-        (data.x_train, data.y_train),
-        compared,
-        seeds_of(config.seeds),
-        batch_size=config.batch_size,
-        checkpoint=file_in(checkpoints, f"decay {decay:g}.pt"),
-        **_settings(config),
-    )
-    return trained
-
-
-def _fit_each(
-    config: Config, data: DataSplit, compared: list[Arm], checkpoints: Path | None, decay: float
-) -> Trained:
-    x, y = data.x_train.to(config.device), data.y_train.to(config.device)
-    _, models = fit_each(
-        lambda: _model(config, data),
-        lambda seed: batches(x, y, config.batch_size, seed),
-        compared,
-        seeds_of(config.seeds),
-        checkpoints=checkpoints,
-        **_settings(config),
-    )
-    return {
-        key: {name: p.detach().cpu() for name, p in model.named_parameters()}
-        for key, model in models.items()
-    }
-
-
 def _strongest(method: str, **settings: float) -> Rows:
     """Return a selector of an arm at the largest decay of the run."""
     return of(method=method, **settings, weight_decay=max)
@@ -298,7 +236,7 @@ CLAIMS = (
         paper="vanilla: the rank falls, and accuracy with it",
         measure=ratio(_DECAY, _VANILLA, "effective_rank"),
         unit="effective rank, largest decay / none",
-        holds=lambda values: bool((values < 0.8).all()),
+        holds=rules.all_below(0.8),
         comment="Accuracy falls along, and a smaller decay is the simplest way to keep both.",
     ),
     Claim(
@@ -306,14 +244,14 @@ CLAIMS = (
         paper="syre: full rank",
         measure=ratio(_SYRE, _VANILLA, "rank"),
         unit="numerical rank, syre 0.01 at the largest decay / no decay",
-        holds=lambda values: bool(values.mean() > 0.9),
+        holds=rules.mean_above(0.9),
         comment="This is the number that the next row explains.",
     ),
     Claim(
         text="That rank is more than theta_0 gives when it is added after training",
         measure=ratio(_SYRE, _strongest("bias added after", sigma_ratio=0.01), "rank"),
         unit="numerical rank, syre 0.01 / bias 0.01 added after",
-        holds=lambda values: bool(values.mean() > 1.1),
+        holds=rules.mean_above(1.1),
         comment="Near 1 noise alone explains the rank; what is above gains no accuracy: see below.",
     ),
     Claim(
@@ -321,7 +259,7 @@ CLAIMS = (
         paper="vanilla's accuracy falls, syre's does not",
         measure=difference(_SYRE, _DECAY, "accuracy"),
         unit="accuracy of syre 0.01 - plain decay, at the largest decay",
-        holds=lambda values: bool(values.mean() > 0.01),
+        holds=rules.mean_above(0.01),
         comment="The default is made to leave saddles, not to outweigh a decay that is too strong.",
     ),
     Claim(
@@ -329,7 +267,7 @@ CLAIMS = (
         paper="syre: full rank",
         measure=ratio(_STRONG, _strongest("bias added after", sigma_ratio=0.3), "effective_rank"),
         unit="effective rank, syre 0.3 / bias 0.3 added after, at the largest decay",
-        holds=lambda values: bool((values > 1.1).all()),
+        holds=rules.all_above(1.1),
         comment="Here the network has learned to use theta_0; added afterwards it does harm.",
     ),
     Claim(
@@ -337,14 +275,14 @@ CLAIMS = (
         paper="syre keeps the accuracy",
         measure=difference(_STRONG, _DECAY, "accuracy"),
         unit="accuracy of syre 0.3 - plain decay, at the largest decay",
-        holds=lambda values: bool((values > 0).all()),
+        holds=rules.all_above(0),
         comment="No decay at all keeps still more: see the next row.",
     ),
     Claim(
         text="At the largest decay syre of strength 0.3 is as accurate as training without decay",
         measure=difference(_STRONG, _VANILLA, "accuracy"),
         unit="accuracy of syre 0.3 at the largest decay - no decay",
-        holds=lambda values: bool(values.mean() > -0.01),
+        holds=rules.mean_above(-0.01),
         comment="Where decay is the cause, less decay is the first remedy to try.",
     ),
 )

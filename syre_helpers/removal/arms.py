@@ -246,7 +246,7 @@ class weight_fix(Arm):
     scale: float = field(default=1.0, kw_only=True)
 
     def start(self, params: Params, seed: int) -> Params:  # noqa: D102
-        values = gaussian(params, seed, "w-fix value", self.scale)
+        values = _gaussian(params, seed, "w-fix value", self.scale)
         return {n: torch.where(self._frozen(n, p, seed), values[n], p) for n, p in params.items()}
 
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
@@ -313,7 +313,7 @@ class shrink_and_perturb(Arm):
         return self.every
 
     def event(self, params: Params, seed: int, step: int) -> Params:  # noqa: D102
-        fresh = gaussian(params, seed, f"shrink and perturb {step}", self.perturb)
+        fresh = _gaussian(params, seed, f"shrink and perturb {step}", self.perturb)
         return {name: (1 - self.shrink) * p + fresh[name] for name, p in params.items()}
 
 
@@ -346,7 +346,7 @@ class perturbed_once(_Control):
     method = "perturbed once"
 
     def start(self, params: Params, seed: int) -> Params:  # noqa: D102
-        fresh = gaussian(params, seed, "perturbed once", self.sigma_ratio)
+        fresh = _gaussian(params, seed, "perturbed once", self.sigma_ratio)
         return {name: p + fresh[name] for name, p in params.items()}
 
 
@@ -373,7 +373,7 @@ class resampled_bias(_Control):
         return self.every
 
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
-        centre = gaussian(params, seed, f"resampled {step}", self.sigma_ratio)
+        centre = _gaussian(params, seed, f"resampled {step}", self.sigma_ratio)
         return Pull(self.weight_decay, centre=centre)
 
 
@@ -500,7 +500,7 @@ class starting_from(Wrapped):
         return self.arm.start(self.origin(params, seed), seed)
 
 
-def gaussian(params: Params, seed: int, purpose: str, ratio: float) -> dict[str, Tensor]:
+def _gaussian(params: Params, seed: int, purpose: str, ratio: float) -> dict[str, Tensor]:
     """Return noise of standard deviation ``ratio / sqrt(fan_in)`` for every parameter.
 
     Rivals and controls need no values that are independent of the order of parameters, so an

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -102,15 +102,11 @@ def progress(
     int
         The number of a step.
     """
-    for step in _with_bar(steps, label, silent):
+    bar: Iterable[int] = steps
+    if not (silent or _LISTENING.get() is not None or os.environ.get("SYRE_PROGRESS") == "0"):
+        from tqdm import tqdm
+
+        bar = tqdm(steps, desc=label, leave=False, file=sys.stderr, mininterval=0.5)
+    for step in bar:
         tell(Moment(step, steps.stop, params or {}), callbacks)
         yield step
-
-
-def _with_bar(steps: range, label: str, silent: bool) -> Iterator[int]:
-    silent = silent or _LISTENING.get() is not None
-    if silent or os.environ.get("SYRE_PROGRESS", "1") == "0":
-        return iter(steps)
-    from tqdm import tqdm
-
-    return iter(tqdm(steps, desc=label, leave=False, file=sys.stderr, mininterval=0.5))

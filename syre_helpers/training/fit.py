@@ -88,13 +88,13 @@ def fit(
     Raises
     ------
     OSError
-        If the checkpoint cannot be written.
+        If a write of the checkpoint fails during training, as on a full disk.
     TypeError
         If an argument is of a wrong type.
     ValueError
         If an argument is out of range, data are empty or hold NaN, the checkpoint is damaged,
-        belongs to another run or is not there for all processes, or the accelerator was set up for
-        sharding, for accumulated gradients or for float16.
+        belongs to another run, is not there for all processes or cannot be written, or the
+        accelerator was set up for sharding, for accumulated gradients or for float16.
 
     Notes
     -----
@@ -173,7 +173,8 @@ class _OneModel:
         self.model = model
         self.params: dict[str, Tensor] = dict(model.named_parameters())
         initial = {n: p.detach().clone() for n, p in self.params.items()}
-        self.runs: Sequence[Run] = [Run(options.arms[0], seed, initial)]
+        self._run = Run(options.arms[0], seed, initial)
+        self.runs: Sequence[Run] = [self._run]
         self.optimizer = options.make_optimizer(list(self.params.values()))
         self._options = options
         self._processes = processes
@@ -182,29 +183,26 @@ class _OneModel:
 
     def begin(self) -> None:
         """Go where the arm starts."""
-        run = self.runs[0]
-        self._write(run.arm.start(run.initial, run.seed))
-        self._pull = run.arm.pull(run.initial, run.seed, 0)
+        self._write(self._run.arm.start(self._run.initial, self._run.seed))
+        self._pull = self._run.arm.pull(self._run.initial, self._run.seed, 0)
 
     def advance(self, step: int, batch: Batch) -> None:
         """Take a step, counted from 0, and let the arm do what it does after it."""
-        run = self.runs[0]
-        if due(run.arm.pull_every, step):
-            self._pull = run.arm.pull(run.initial, run.seed, step)
+        if due(self._run.arm.pull_every, step):
+            self._pull = self._run.arm.pull(self._run.initial, self._run.seed, step)
         self._options.set_rate(self.optimizer, self._rate, step)
         self.model.train()
         self.optimizer.zero_grad()
         self._processes.gradients(self.model, self._options.loss_of, batch.of_first())
         self._pull_once()
         self.optimizer.step()
-        if due(run.arm.event_every, step + 1):
-            self._write(run.arm.event(self._detached(), run.seed, step + 1))
+        if due(self._run.arm.event_every, step + 1):
+            self._write(self._run.arm.event(self._detached(), self._run.seed, step + 1))
 
     def show_finished(self, look: Callable[[], None]) -> None:
         """Call a function that sees the arm's finished parameters; the trained ones come back."""
-        run = self.runs[0]
         trained = {n: p.clone() for n, p in self._detached().items()}
-        self._write(run.arm.finish(trained, run.seed))
+        self._write(self._run.arm.finish(trained, self._run.seed))
         try:
             look()
         finally:
@@ -223,9 +221,8 @@ class _OneModel:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         # A pull depends on the initial parameters and the step of its last renewal only.
-        run = self.runs[0]
-        renewed = last_due(run.arm.pull_every, state["step"])
-        self._pull = run.arm.pull(run.initial, run.seed, renewed)
+        renewed = last_due(self._run.arm.pull_every, state["step"])
+        self._pull = self._run.arm.pull(self._run.initial, self._run.seed, renewed)
 
     def map(
         self, function: Callable[[Params], Tensor], which: Sequence[int], at_once: int

@@ -129,12 +129,13 @@ def train_many(
     Raises
     ------
     OSError
-        If the checkpoint cannot be written.
+        If a write of the checkpoint fails during training, as on a full disk.
     TypeError
         If an argument is of a wrong type.
     ValueError
         If an argument is out of range, two arms are the same, data are empty or hold NaN, a model
-        cannot be stacked, or the checkpoint is damaged or belongs to another run.
+        cannot be stacked, or the checkpoint is damaged, belongs to another run or cannot be
+        written.
 
     Warns
     -----

@@ -22,7 +22,7 @@ def tells(verdict, *parts):
         assert part in verdict.message, verdict.message
 
 
-def number(right=20, **settings):
+def number(right=20.0, **settings):
     settings = {"mistakes": {"You counted one of the two units.": (10, 11)}, **settings}
     return Number(what="The rank", praise="Ten per unit.", right=right, **settings)
 
@@ -77,7 +77,6 @@ def test_number_is_right_within_the_tolerance_only(answer, right):
         (math.inf, ["inf"]),
         (math.nan, ["NaN"]),
         ([20], ["type list"]),
-        ("20", ["text", "quotes"]),
         (torch.zeros(2), ["shape (2,)"]),
         (True, ["type bool"]),
         (lambda: 20, ["function", "Call it"]),
@@ -86,7 +85,7 @@ def test_number_is_right_within_the_tolerance_only(answer, right):
 def test_wrong_numbers_and_kinds(answer, parts):
     verdict = number()(answer)
     tells(verdict, *parts)
-    assert "20" not in verdict.message or answer == "20"
+    assert "20" not in verdict.message
 
 
 def test_several_right_numbers_are_told_apart():
@@ -113,11 +112,9 @@ def test_right_choices(answer):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ("a", "And the sine?"),
         (["c"], "And tanh?"),
         ("abc", "ReLU is not odd."),
         ([], "And tanh?"),
-        ("d", "'d' is not among the choices: a, b, c"),
         (["a", "tanh"], "'tanh' is not among"),
         (7, "7 is not among"),
         ("", "'' is not among"),

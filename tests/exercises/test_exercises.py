@@ -75,17 +75,6 @@ def test_no_answer_and_wrong_kinds(name):
         assert not verdict, answer
 
 
-@pytest.mark.parametrize("name", [n for n, check in CHECKS.items() if isinstance(check, Function)])
-def test_what_functions_return(name):
-    for answer, words in [
-        (lambda *case: torch.zeros(9, 9, 9), r"shape|wanted"),
-        (lambda *case: 1 / 0, "ZeroDivisionError"),
-        (lambda *case: None, "end with a return"),
-        (lambda: 1, "TypeError"),
-    ]:
-        assert re.search(words, CHECKS[name](answer).message)
-
-
 @pytest.mark.parametrize("name", [n for n, check in CHECKS.items() if isinstance(check, Number)])
 def test_no_words_give_the_number_away(name):
     check = CHECKS[name]

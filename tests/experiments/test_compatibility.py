@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import nbformat
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,28 +12,6 @@ from syre_helpers import experiments
 from syre_helpers.experiments import compatibility
 from syre_helpers.training.options import columns_of
 from tools.build import chapters
-
-
-@pytest.mark.parametrize(
-    ("points", "verdict"),
-    [
-        ([0.1, -0.1, 0.2, 0.0], "reproduced"),
-        ([3.0, -3.0, 2.0, -2.5], "partly"),  # measured too badly to say
-        ([-3.0, -2.9, -3.1, -3.0], "not"),
-        ([2.0, 2.1, 1.9, 2.0], "not"),
-    ],
-)
-def test_no_difference_has_to_be_shown_and_is_not_assumed(points, verdict):
-    rows = [
-        {"arm": method, "method": method, "sigma_ratio": ratio, "seed": seed, "step": 1}
-        | {"accuracy": 0.9 + (method == "syre") * value / 100}
-        for method, ratio in (("plain decay", float("nan")), ("syre", 0.01))
-        for seed, value in enumerate(points)
-    ]
-    claim = compatibility.CLAIMS[0]
-    values = claim.values(pd.DataFrame(rows))
-    assert values.tolist() == pytest.approx(points)
-    assert claim.verdict(values) == verdict
 
 
 def test_every_preset_has_the_arms_that_the_claims_read():
@@ -56,28 +33,8 @@ def test_only_the_shifted_arm_changes_the_start_and_by_theta_0():
         torch.testing.assert_close(start[name] - p, centre[name])
 
 
-# ---- images ----------------------------------------------------------------------------------
-
-
-def test_shifts_and_mirrors_are_those_of_the_generator():
-    x = torch.randn(64, 3, 6, 6, generator=torch.Generator().manual_seed(0))
-    found = compatibility.shifted_and_mirrored(x, torch.Generator().manual_seed(1), reach=2)
-    generator = torch.Generator().manual_seed(1)
-    rows, columns = torch.randint(5, (2, 64, 1), generator=generator)[..., 0].tolist()
-    mirrored = torch.randint(2, (64, 1), generator=generator)[:, 0].tolist()
-    padded = np.pad(x.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)))
-    for k in range(64):
-        part = padded[k, :, rows[k] : rows[k] + 6, columns[k] : columns[k] + 6]
-        part = part[:, :, ::-1] if mirrored[k] else part
-        assert np.array_equal(found[k].numpy(), part)
-    assert 16 < sum(mirrored) < 48
-    assert set(rows) == set(range(5))
-
-
-def test_results_repeat_and_arms_of_a_seed_start_alike(small):
-    config = small("compatibility", sigma_ratios=(0.1,))
-    first, again = compatibility.run(config), compatibility.run(config)
-    pd.testing.assert_frame_equal(first, again, check_exact=True)
+def test_arms_of_a_seed_start_alike(small):
+    first = compatibility.run(small("compatibility", sigma_ratios=(0.1,)))
     starts = first[(first.step == 0) & (first.arm != "syre 1, shifted")]
     assert (starts.groupby("seed").accuracy.nunique() == 1).all()
     assert starts.groupby("arm").test_loss.nunique().min() == 2
@@ -106,7 +63,7 @@ def table_of(record):
         if arm == "plain decay":
             continue
         values = 100 * (accuracy[arm] - accuracy["plain decay"])
-        mean, low, high = map(signed, (values.mean(), *compatibility._interval(values)))
+        mean, low, high = (signed(values.mean() + k * values.sem()) for k in (0, -2, 2))
         lines.append(f"| {arm} | {mean} ({low} to {high}) |")
     return "\n".join(lines)
 

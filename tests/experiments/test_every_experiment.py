@@ -2,6 +2,8 @@
 
 import dataclasses
 import inspect
+import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -33,12 +35,17 @@ VERDICTS = {
         [YES, YES, YES, NO, YES, YES, PARTLY, YES, YES],
     ),
 }
-PRESETS = [
-    (name, preset)
-    for name in VERDICTS
-    for preset in experiments.load(name).PRESETS
-    if name != "reinforcement" and not preset.startswith("tuned")  # tests of their own
+PRESETS = [(name, preset) for name in VERDICTS for preset in experiments.load(name).PRESETS]
+RECORDS = [
+    file
+    for file in sorted((Path(__file__).parents[2] / "results").glob("*.json"))
+    if json.loads(file.read_text()).get("experiment") in VERDICTS
 ]
+TUNED = {"tuning_seeds": 1, "seeds": 1, "vanilla_lrs": (0.02, 0.05)}
+ANT = {
+    "envs": 1, "n_steps": 64, "batch_size": 64, "epochs": 1, "rollouts": 2, "log_every": 1,
+    "checkpoint_every": 1, "sigma_ratios": (0.1,), "fix_shares": (0.1,),
+}  # fmt: skip
 # What a preset needs, beside the small settings of its experiment, to run within a second.
 SMALLER = {
     "beta_vae": {"stacked": 1, "batch_size": 20},
@@ -55,10 +62,27 @@ SMALLER = {
     },
     "simclr": {"width": 2, "out": 8, "batch_size": 16, "n_probe": 40},
     "plasticity": {"samples": 50, "batch_size": 20},
+    "plasticity-tuned": TUNED,
+    "plasticity-tuned-adamw": TUNED,
+    "reinforcement": {
+        "envs": 8,
+        "phases": 2,
+        "rollouts": 4,
+        "log_every": 2,
+        "batch_size": 32,
+        "epochs": 2,
+        "seeds": 1,
+        "widths": (8, 8),
+        "sigma_ratios": (1.0,),
+        "fix_shares": (0.5,),
+        "pull_to_start": True,
+    },
+    "reinforcement-paper": ANT,
+    "reinforcement-ant-short": ANT | {"pull_to_start": False},
     "mode_connectivity": {"widths": (4, 4), "batch_size": 20, "sigma_ratios": (1.0,)},
     # Networks that are trained one by one take longest.
     "mode_connectivity-batchnorm": {"steps": 4, "seeds": 1},
-    "mode_connectivity-paper": {"steps": 4, "seeds": 1, "n_train": 40, "n_test": 20, "points": 2},
+    "mode_connectivity-paper": {"steps": 4, "seeds": 1, "n_train": 40, "n_test": 20},
     "simclr-cifar": {"steps": 4, "seeds": 1},
     "simclr-paper": {"steps": 4, "seeds": 1},
 }
@@ -86,12 +110,14 @@ def test_every_experiment_is_complete(name):
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
 def test_every_preset_stops_and_goes_on(name, preset, small, saves, tmp_path):
     """On false data and a short schedule: interrupted, run again, compared with one go."""
+    if name == "reinforcement":
+        pytest.importorskip("stable_baselines3")
     smaller = SMALLER.get(name, {}) | SMALLER.get(f"{name}-{preset}", {})
     module, config = experiments.load(name), small(name, preset, **smaller)
     whole = module.run(config, tmp_path / "whole")
     assert {"arm", "method", "seed", "step"} < set(whole.columns)
-    labels = {arm.label for arm in module.compared_arms(config)}
-    assert labels <= set(whole.arm)
+    if not preset.startswith("tuned"):  # whose arms are those of the best settings
+        assert {arm.label for arm in module.compared_arms(config)} <= set(whole.arm)
     needed = len(saves)
     saves.clear()
     saves.stop = needed // 2
@@ -101,6 +127,17 @@ def test_every_preset_stops_and_goes_on(name, preset, small, saves, tmp_path):
         resumed = module.run(config, tmp_path / "cut")
         assert len(saves) == needed, "no part is done twice"
         pd.testing.assert_frame_equal(whole, resumed, check_exact=True)
+
+
+@pytest.mark.parametrize("file", RECORDS, ids=lambda file: file.stem)
+def test_each_recorded_run_has_settings_of_today_and_what_its_claims_measure(file):
+    record = experiments.read_record(file.with_suffix(".csv"))
+    kept, preset = record.provenance["config"], record.provenance["preset"]
+    module = experiments.load(record.provenance["experiment"])
+    assert dataclasses.asdict(module.Config(**kept)) == kept, "no setting is missing"
+    assert preset in module.PRESETS
+    for claim in (claim for claim in module.CLAIMS if claim.is_about(preset)):
+        assert len(claim.values(record.table)) >= 3
 
 
 @pytest.mark.slow
@@ -117,13 +154,8 @@ def test_claims_are_borne_out_or_not_and_those_of_syre_fail_without_it(name, qui
 
 def test_a_claim_of_a_missing_number_is_no_claim():
     claim = experiments.load("dead_neurons").CLAIMS[0]
-    row = {
-        "arm": "plain decay",
-        "method": "plain decay",
-        "seed": 0,
-        "step": 1,
-        "dead": float("nan"),
-    }
+    row = dict.fromkeys(("arm", "method"), "plain decay") | {"seed": 0, "step": 1}
+    row["dead"] = float("nan")
     with pytest.raises(ValueError, match="measures"):
         claim.values(pd.DataFrame([row]))
     with pytest.raises(ValueError, match="must fit one arm"):

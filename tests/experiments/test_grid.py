@@ -183,12 +183,6 @@ def test_split_seeds_give_the_numbers_of_the_whole(name, small, tmp_path):
     assert set(split.columns) == set(whole.columns)
 
 
-def test_seeds_of_a_tuned_run_are_not_split():
-    tuned = experiments.load("plasticity").PRESETS["tuned"]
-    with pytest.raises(ValueError, match="tuning"):
-        experiments.split_seeds(tuned, 2)
-
-
 @dataclasses.dataclass(frozen=True)
 class Plain:
     x: float = 1.0
@@ -280,6 +274,10 @@ def test_threads_of_one_process_take_turns(small, tmp_path):
         (lambda f, small: experiments.split_seeds(small(), 0), "parts"),
         (lambda f, small: experiments.split_seeds(small(seeds=()), 1), "at least one"),
         (lambda f, small: experiments.split_seeds(small(seeds=(1, 1)), 1), "different"),
+        (
+            lambda f, small: experiments.split_seeds(small("plasticity", "tuned", seeds=2), 2),
+            "tuning",
+        ),
     ],
 )
 def test_bad_input_is_answered_before_anything_runs(call, words, small, tmp_path):

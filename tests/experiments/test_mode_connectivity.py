@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from syre_helpers import experiments, models
+from syre_helpers import models
 from syre_helpers.experiments import mode_connectivity as module
 from syre_helpers.symmetry import permutation_reflection
 
@@ -62,45 +62,30 @@ def test_the_callers_random_state_is_left_alone():
     assert (torch.get_rng_state() == before).all()
 
 
-@pytest.fixture(scope="module")
-def quick():
-    return experiments.run("mode_connectivity")
-
-
 @pytest.mark.slow
-def test_strong_shared_biases_lower_the_barrier_and_controls_do_not(quick):
-    last = quick.set_index(["arm", "seed"])
-    ratio = {arm: last.barrier[arm] / last.barrier["plain decay"] for arm in quick.arm.unique()}
-    assert quick.seed.nunique() >= 8
-    for arm, bound in {"syre 1": 0.5, "W-fix 50%": 0.5, "pull to a third": 0.75}.items():
-        assert (ratio[arm] < bound).all(), arm
-    for arm in ("syre 0.01", "syre 1, not shared", "symmetric bias 1"):
-        assert ratio[arm].mean() > 0.8, arm
-    aligned = last.aligned_barrier["plain decay"] / last.barrier["plain decay"]
-    assert (aligned < 0.25).all(), "the barrier of decay is a matter of order"
-    accuracy = quick.groupby("arm").accuracy.mean()
-    assert accuracy["syre 1"] > accuracy["plain decay"] - 0.01
+def test_what_the_quick_run_must_show_beside_its_claims(quick, end):
+    last = end(quick("mode_connectivity"))
+    decay = last.barrier["plain decay"]
+    assert (last.barrier["pull to a third"] / decay < 0.75).all()
+    assert (last.aligned_barrier["plain decay"] / decay < 0.25).all()
+    accuracy = last.accuracy.groupby("arm").mean()
     assert accuracy["vanilla"] > accuracy["plain decay"], "the price is that of the decay"
 
 
 @pytest.mark.parametrize(
-    ("ratios", "halved", "kept"),
+    ("words", "ratios", "holds"),
     [
-        ([0.2, 0.49], True, False),
-        ([0.2, 0.51], None, False),
-        ([0.7, 0.89], None, False),
-        ([0.7, 0.95], False, True),
-        ([1.5, 2.0], False, True),
+        ("at least halves", [0.2, 0.49], True),
+        ("at least halves", [0.2, 0.51], None),
+        ("at least halves", [0.7, 0.95], False),
+        ("lowers the barrier by less than a fifth", [0.7, 0.95], True),
+        ("lowers the barrier by less than a fifth", [0.7, 0.89], False),
     ],
 )
-def test_rules_test_what_the_claims_say(ratios, halved, kept):
+def test_rules_test_what_the_claims_say(words, ratios, holds):
     """Halved in every pair, in part where the mean is a fifth lower; kept where it is not."""
-    rules = {"at least halves": halved, "lowers the barrier by less than a fifth": kept}
-    told = 0
-    for claim in module.CLAIMS:
-        for words, expected in rules.items():
-            if words in claim.text:
-                told += 1
-                assert claim.holds(pd.Series(ratios)) is expected, claim.text
-                assert ("in every pair" in claim.text) == (words == "at least halves")
-    assert told == 9
+    told = [claim for claim in module.CLAIMS if words in claim.text]
+    assert len(told) >= 4
+    for claim in told:
+        assert claim.holds(pd.Series(ratios)) is holds, claim.text
+        assert ("in every pair" in claim.text) == (words == "at least halves")

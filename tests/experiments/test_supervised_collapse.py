@@ -16,10 +16,9 @@ def strongest(quick):
 
 
 @pytest.mark.slow
-def test_at_the_default_strength_the_control_explains_the_rank(strongest):
-    plain, syre, control = map(strongest, ("plain decay", "syre 0.01", "bias added after 0.01"))
+def test_at_the_default_strength_nothing_but_the_rank_is_higher(strongest):
+    plain, syre = map(strongest, ("plain decay", "syre 0.01"))
     assert (syre["rank"] - plain["rank"]).mean() > 5
-    assert control["rank"].mean() > 0.9 * syre["rank"].mean()
     for column in ("accuracy", "effective_rank"):
         assert syre[column].mean() == pytest.approx(plain[column].mean(), rel=0.05), column
     assert syre.used_rank.mean() == pytest.approx(plain.used_rank.mean(), abs=1), "of 64 directions"
@@ -28,9 +27,8 @@ def test_at_the_default_strength_the_control_explains_the_rank(strongest):
 @pytest.mark.slow
 def test_at_0_3_syre_does_more_than_the_control(strongest, quick):
     plain, syre, control = map(strongest, ("plain decay", "syre 0.3", "bias added after 0.3"))
-    for rival in (plain, control):
-        assert (syre.effective_rank > rival.effective_rank).all()
-        assert (syre.accuracy > rival.accuracy).all()
+    assert (syre.effective_rank > plain.effective_rank).all()
+    assert (syre.accuracy > control.accuracy).all()
     assert control.accuracy.mean() < plain.accuracy.mean() + 0.01
     vanilla = quick("supervised_collapse").query("method == 'vanilla'").set_index("seed")
     assert (vanilla.accuracy > syre.accuracy).all(), "less decay would do more"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tools.build import chapters, execute, files, templates
 
@@ -17,18 +17,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RESULTS = chapters.ROOT / "results" / "growth.csv"
-COLOURS = {"parameters": "#56b4e9", "models": "#56b4e9", "seeds": "#e69f00", "arms": "#009e73"}
-MARKERS = {"parameters": "o", "models": "o", "seeds": "s", "arms": "^"}
-LABELS = {
-    "models": "as many arms as seeds",
-    "seeds": "2 arms, more seeds",
-    "arms": "8 seeds, more arms",
-}
-WHAT = {
-    "parameters": "parameters of a model that trains alone",
-    "models": "models (64-32-10, as many arms as seeds)",
-    "seeds": "seeds (64-32-10, 2 arms)",
-    "arms": "arms (64-32-10, 8 seeds)",
+
+
+class Curve(NamedTuple):
+    """How a curve is drawn, and how many models one of its steps to the right makes."""
+
+    what: str
+    colour: str
+    marker: str
+    label: str | None = None
+    models: int = 1
+
+
+CURVES = {
+    "parameters": Curve("parameters of a model that trains alone", "#56b4e9", "o"),
+    "models": Curve(
+        "models (64-32-10, as many arms as seeds)", "#56b4e9", "o", "as many arms as seeds"
+    ),
+    "seeds": Curve("seeds (64-32-10, 2 arms)", "#e69f00", "s", "2 arms, more seeds", 2),
+    "arms": Curve("arms (64-32-10, 8 seeds)", "#009e73", "^", "8 seeds, more arms", 8),
 }
 
 
@@ -85,18 +92,16 @@ def figure(rows: pd.DataFrame) -> Any:
 
 def draw(ax: Any, own: pd.DataFrame, value: str) -> None:
     """Draw one curve: measured points filled and joined, the extrapolation hollow and dotted."""
-    curve = own.curve.iloc[0]
-    style = {"color": COLOURS[curve], "marker": MARKERS[curve]}
-    # A curve over seeds or arms stands at the number of models that they make.
-    share = {"seeds": 2, "arms": 8}.get(curve, 1)
+    curve = CURVES[own.curve.iloc[0]]
+    style = {"color": curve.colour, "marker": curve.marker}
     shown = own[own[value] >= 1] if value == "memory_mb" else own
     measured = shown[shown.kind == "measured"]
     beyond = shown[shown.kind == "extrapolated"]
-    ax.plot(share * measured["size"], measured[value], label=LABELS.get(curve), **style)
+    ax.plot(curve.models * measured["size"], measured[value], label=curve.label, **style)
     if len(measured) and len(beyond):
         ends = [measured.iloc[-1], *(row for _, row in beyond.iterrows())]
         ax.plot(
-            [share * row["size"] for row in ends],
+            [curve.models * row["size"] for row in ends],
             [row[value] for row in ends],
             linestyle=":",
             markerfacecolor="none",
@@ -121,7 +126,7 @@ def sentence(rows: pd.DataFrame, curve: str) -> str:
     measured = own[own.kind == "measured"]
     first, last = measured.iloc[0], measured.iloc[-1]
     return (
-        f"From {first['size']:,} to {last['size']:,} {WHAT[curve]} a step goes from "
+        f"From {first['size']:,} to {last['size']:,} {CURVES[curve].what} a step goes from "
         f"{number(first.step_ms)} to {number(last.step_ms)} ms, and memory to "
         f"{number(last.memory_mb)} MB; at the end time grows as the power "
         f"{power(own, 'step_ms'):.2f}, memory as {power(own, 'memory_mb'):.2f}."

@@ -30,18 +30,16 @@ EXTRAS = {"rl": "stable_baselines3", "train": "accelerate", "vision": "kornia"}
 
 def setup_cell(url: str, extra: str = "") -> str:
     """Return the text of the first code cell of a notebook, which may need an extra."""
-    if not extra:
-        return (
-            "import importlib.util\n\n"
-            'if importlib.util.find_spec("syre_helpers") is None:\n'
-            f'    %pip install -q "syre_helpers @ git+{url}"'
+    name, test = "syre_helpers", 'if importlib.util.find_spec("syre_helpers") is None:\n'
+    if extra:
+        name, test = (
+            f"{name}[{extra}]",
+            (
+                f'needed = ["syre_helpers", "{EXTRAS[extra]}"]\n'
+                "if not all(importlib.util.find_spec(name) for name in needed):\n"
+            ),
         )
-    return (
-        "import importlib.util\n\n"
-        f'needed = ["syre_helpers", "{EXTRAS[extra]}"]\n'
-        "if not all(importlib.util.find_spec(name) for name in needed):\n"
-        f'    %pip install -q "syre_helpers[{extra}] @ git+{url}"'
-    )
+    return f'import importlib.util\n\n{test}    %pip install -q "{name} @ git+{url}"'
 
 
 def repository(url: str) -> str:

@@ -23,6 +23,11 @@ import nbformat
 from tools.build import chapters, execute
 
 # What PyTorch, its libraries for matrix products, and numpy go by.
+OLD = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "OPENBLAS_CORETYPE": "Nehalem",
+}
 PROCESSORS = {
     "as it is": {},
     "AVX2": {
@@ -31,18 +36,8 @@ PROCESSORS = {
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         "OPENBLAS_CORETYPE": "Haswell",
     },
-    "SSE4": {
-        "ATEN_CPU_CAPABILITY": "default",
-        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
-        "ONEDNN_MAX_CPU_ISA": "SSE41",
-        "OPENBLAS_CORETYPE": "Nehalem",
-    },
-    "the least": {
-        "ATEN_CPU_CAPABILITY": "default",
-        "MKL_CBWR": "COMPATIBLE",
-        "ONEDNN_MAX_CPU_ISA": "SSE41",
-        "OPENBLAS_CORETYPE": "Nehalem",
-    },
+    "SSE4": OLD | {"MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
+    "the least": OLD | {"MKL_CBWR": "COMPATIBLE"},
 }
 # Prints a number that differs where sums are rounded in another order.
 PROBE = """

@@ -18,6 +18,8 @@ from urllib.parse import urldefrag, urlparse
 import yaml
 from bs4 import BeautifulSoup, Tag
 
+from tools.build import templates
+
 SCREEN = (
     ".headerlink, .syre-meaning, .syre-slider input, .syre-slider [role=status], "
     ".syre-pdf, noscript, script, button"
@@ -46,10 +48,8 @@ def parts(toc: Path) -> list[Part]:
     ]
 
 
-def document(
-    listed: list[Part], load: Callable[[str], str], cover: str, style: str
-) -> BeautifulSoup:
-    """Return one document of all pages.
+def document(listed: list[Part], load: Callable[[str], str], cover: str, style: str) -> str:
+    """Return one document of all pages, as HTML.
 
     Parameters
     ----------
@@ -62,53 +62,45 @@ def document(
 
     Returns
     -------
-    BeautifulSoup
+    str
         The document: cover, contents, the pages by their parts, and the solutions last.
     """
     known = [page for part in listed for page in part.pages]
-    made = BeautifulSoup(frame(load, known, cover), "html.parser")
-    body, lines = one(made, "article"), one(made, ".print-contents ol")
     solutions: list[str] = []
-    for part in listed:
-        if part.title:
-            key = key_of(part.title)
-            add(body, f'<div class="print-part" id="{key}"><h1>{part.title}</h1></div>')
-            add(lines, f'<li class="print-caption">{entry(key, part.title)}</li>')
-        for page in part.pages:
-            article = one(BeautifulSoup(load(page), "html.parser"), "article")
-            title = one(article, "h1").get_text().rstrip("#")
-            simplify(article)
-            relocate(article, page, known)
-            solutions += take_solutions(article, title)
-            lower(article)
-            key = key_of(page)
-            article.name = "div"
-            article.attrs = {"class": "print-page", "id": key}
-            body.append(article)
-            add(lines, f"<li>{entry(key, html.escape(title))}</li>")
-            style += running_head(key, title)
-    if solutions:
-        text = f"<h2>Solutions</h2>{''.join(solutions)}"
-        add(body, f'<div class="print-page" id="{SOLUTIONS}">{text}</div>')
-        add(lines, f'<li class="print-caption">{entry(SOLUTIONS, "Solutions")}</li>')
-    add(one(made, "head"), f"<style>{style}</style>")
-    return made
 
+    def printed(page: str) -> dict[str, object]:
+        article = one(BeautifulSoup(load(page), "html.parser"), "article")
+        title = one(article, "h1").get_text().rstrip("#")
+        simplify(article)
+        relocate(article, page, known)
+        solutions.extend(take_solutions(article, title))
+        lower(article)
+        article.name = "div"
+        article.attrs = {"class": "print-page", "id": key_of(page)}
+        return {"key": key_of(page), "title": title, "body": article}
 
-def frame(load: Callable[[str], str], pages: list[str], cover: str) -> str:
-    """Return the document without its pages: with style sheets, MathJax, cover and contents."""
-    soup = BeautifulSoup(load(pages[0]), "html.parser")
-    sheets = soup.select('link[rel="stylesheet"]')
-    for sheet in sheets:
-        sheet["href"] = moved(str(sheet["href"]), pages[0])
-    head = "".join(map(str, [one(soup, "title"), *sheets]))
-    return (
-        '<!DOCTYPE html><html lang="en" data-theme="light" data-mode="light"><head>'
-        f'<meta charset="utf-8">{head}{mathjax(load, pages)}</head><body>'
-        f'<main class="bd-main bd-content"><article class="bd-article">{cover}'
-        '<nav class="print-contents"><h2>Contents</h2><ol></ol></nav>'
-        "</article></main></body></html>"
+    shown = [
+        {"key": key_of(part.title), "title": part.title, "pages": [*map(printed, part.pages)]}
+        for part in listed
+    ]
+    head = sheets(load, known[0]) + mathjax(load, known)
+    return templates.render(
+        "print.html.j2",
+        head=head,
+        style=style,
+        cover=cover,
+        parts=shown,
+        solutions="".join(solutions),
     )
+
+
+def sheets(load: Callable[[str], str], page: str) -> str:
+    """Return the title and the style sheets of a page."""
+    soup = BeautifulSoup(load(page), "html.parser")
+    links = soup.select('link[rel="stylesheet"]')
+    for link in links:
+        link["href"] = moved(str(link["href"]), page)
+    return "".join(map(str, [one(soup, "title"), *links]))
 
 
 def mathjax(load: Callable[[str], str], pages: list[str]) -> str:
@@ -137,29 +129,9 @@ def one(within: Tag, selector: str) -> Tag:
     return found
 
 
-def add(parent: Tag, text: str) -> None:
-    """Append HTML to an element."""
-    for element in list(BeautifulSoup(text, "html.parser").children):
-        parent.append(element)
-
-
 def key_of(name: str) -> str:
     """Return the name of a page's, or a part's, place in the document."""
     return re.sub(r"\W+", "-", name.removeprefix("book/").lower()).strip("-")
-
-
-def entry(key: str, title: str) -> str:
-    """Return a line of the contents."""
-    return f'<a href="#{key}"><span>{title}</span></a>'
-
-
-def running_head(key: str, title: str) -> str:
-    """Return the rule that puts a page's title at the head of its sheets."""
-    quoted = title.replace("\\", "\\\\").replace('"', '\\"')
-    return (
-        f'@page {key} {{ @top-right {{ content: "{quoted}"; '
-        f"font: 9pt sans-serif; color: #555; }} }}\n#{key} {{ page: {key}; }}\n"
-    )
 
 
 def simplify(article: Tag) -> None:

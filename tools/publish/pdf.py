@@ -39,7 +39,7 @@ def main() -> int:
         cover(),
         STYLE.read_text(),
     )
-    printed = printed_by_chromium(str(made))
+    printed = printed_by_chromium(made)
     files.write(chapters.PDF, printed)
     print(f"{len(printed) / 1e6:.1f} MB: {chapters.PDF}")
     return 0

@@ -167,7 +167,8 @@ class StackedStep:
         except Exception as error:  # whatever the compiler stumbles over
             if out_of_memory(error):
                 raise
-            self._decision.give_up(f"{type(error).__name__}: {_first_line(error)}")
+            first_line = str(error).strip().partition("\n")[0]
+            self._decision.give_up(f"{type(error).__name__}: {first_line}")
             _put(changing, before)  # it may have failed half-way
             return self._plain_step(batch)
         after = [t.clone() for t in changing]
@@ -261,7 +262,3 @@ def _distance(these: Sequence[Tensor], those: Sequence[Tensor]) -> float:
 
 def _parts(pull: Pull) -> list[Mapping[str, Tensor]]:
     return [pull.centre, pull.xi, pull.mask]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or "no message").splitlines()[0]

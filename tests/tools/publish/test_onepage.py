@@ -46,7 +46,7 @@ def made():
         "<p>cover</p>",
         "p { color: red }",
     )
-    return BeautifulSoup(str(text), "html.parser")
+    return BeautifulSoup(text, "html.parser")
 
 
 def test_the_parts_are_those_of_the_table_of_contents(tmp_path):
