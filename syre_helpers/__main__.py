@@ -57,9 +57,6 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.work(options)
         sys.stdout.flush()
-    except ValueError as error:
-        print(f"syre_helpers: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         kept = getattr(options, "checkpoints", None) is not None
         how = "" if kept else "nothing is kept; with --checkpoints FOLDER "
@@ -70,6 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
         # Else Python complains when it closes stdout at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except (ValueError, OSError) as error:
+        print(f"syre_helpers: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -7,8 +7,12 @@ The numbers of NumPy count as numbers; True and False do not. What is no number 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 
 def check_int(argument: str, value: Any) -> int:
@@ -25,6 +29,13 @@ def check_positive_int(argument: str, value: Any) -> int:
     return int(value)
 
 
+def check_nonnegative_int(argument: str, value: Any) -> int:
+    """Return the value as an int, or raise ValueError unless it is a whole number >= 0."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+        raise ValueError(f"{argument}: {value!r} must be a whole number, 0 or more")
+    return int(value)
+
+
 def check_nonnegative(argument: str, value: Any) -> float:
     """Return the value as a float, or raise an error unless it is a finite number >= 0."""
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -34,8 +45,62 @@ def check_nonnegative(argument: str, value: Any) -> float:
     return float(value)
 
 
+def check_positive(argument: str, value: Any) -> float:
+    """Return the value as a float, or raise an error unless it is a finite number > 0."""
+    if check_nonnegative(argument, value) == 0:
+        raise ValueError(f"{argument}={value!r} must be above 0")
+    return float(value)
+
+
+def check_below_1(argument: str, value: Any) -> float:
+    """Return the value as a float, or raise an error unless it is at least 0 and below 1."""
+    if check_nonnegative(argument, value) >= 1:
+        raise ValueError(f"{argument}={value!r} must be at least 0 and below 1")
+    return float(value)
+
+
 def check_fraction(argument: str, value: Any) -> float:
     """Return the value as a float, or raise an error unless it lies in [0, 1]."""
     if check_nonnegative(argument, value) > 1:
         raise ValueError(f"{argument}={value!r} must lie between 0 and 1; 0.1 means 10%")
     return float(value)
+
+
+def check_tensor(argument: str, value: Any) -> None:
+    """Raise TypeError unless the value is a tensor."""
+    if not isinstance(value, Tensor):
+        kind = type(value).__name__
+        raise TypeError(f"{argument} is a {kind}; pass a tensor, torch.as_tensor({argument})")
+
+
+def check_scalar(function: str, value: Any) -> Tensor:
+    """Return what a function returned as a tensor, or raise ValueError unless it is a scalar."""
+    if isinstance(value, Tensor | Real) and (not isinstance(value, Tensor) or value.ndim == 0):
+        return torch.as_tensor(value)
+    what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r}"
+    raise ValueError(
+        f"{function} returned {what}; it must return a scalar tensor, such as the mean"
+    )
+
+
+def check_parameters(argument: str, value: Any) -> None:
+    """Raise TypeError unless the value maps names to tensors."""
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            f"{argument} is a {type(value).__name__}; pass names and tensors, such as "
+            "dict(model.named_parameters())"
+        )
+    for name, own in value.items():
+        check_tensor(f"{argument}[{name!r}]", own)
+
+
+def check_model(argument: str, value: Any) -> None:
+    """Raise TypeError unless the value is a module of PyTorch."""
+    if not isinstance(value, nn.Module):
+        raise TypeError(f"{argument} must be an nn.Module, got a {type(value).__name__}")
+
+
+def check_function(argument: str, value: Any) -> None:
+    """Raise TypeError unless the value can be called."""
+    if not callable(value):
+        raise TypeError(f"{argument}={value!r} must be a function")

@@ -14,6 +14,7 @@ import pkgutil
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ..training.device import pick_device
 from ._claims import Claim, difference, of, ratio, rows_of, value
 from ._grid import grid, split_seeds, variants
 from .record import Record, read_record, write_record
@@ -78,7 +79,7 @@ def load(name: str) -> ModuleType:
     ValueError
         If there is no such experiment.
     """
-    known = name.replace("-", "_")
+    known = str(name).replace("-", "_")
     if known not in names():
         raise ValueError(f"name={name!r} is no experiment; there are {', '.join(names())}")
     return importlib.import_module(f".{known}", __name__)
@@ -103,7 +104,9 @@ def run(name: str, preset: str = "quick", **changes: Any) -> pd.DataFrame:
         not exist is a ValueError.
     """
     module = load(name)
-    return module.run(configure(module, preset, **changes))
+    config = configure(module, preset, **changes)
+    pick_device(config.device, quiet=True, argument="device")
+    return module.run(config)
 
 
 def configure(module: ModuleType, preset: str, **changes: Any) -> Any:

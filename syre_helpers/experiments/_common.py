@@ -7,6 +7,8 @@ import inspect
 import itertools
 import math
 import textwrap
+import types
+import typing
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +18,47 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from .._checks import (
+    check_below_1,
+    check_fraction,
+    check_int,
+    check_nonnegative,
+    check_nonnegative_int,
+    check_positive,
+    check_positive_int,
+)
 from ..removal import Arm, arms
+from ..training.device import check_device
 
 Seeds = int | tuple[int, ...]
+Check = Callable[[str, Any], Any]
+
+
+def _check_points(argument: str, value: Any) -> int:
+    if check_positive_int(argument, value) < 3:
+        raise ValueError(f"{argument}={value!r} must be at least 3: two ends and one point between")
+    return int(value)
+
+
+# What the numbers of a setting must be, where that does not follow from its type: whole numbers are
+# 1 or more, or 0 where that is the default; others are at least 0.
+_RANGES: dict[str, Check] = {
+    "dead": check_nonnegative_int,
+    "dead_share": check_fraction,
+    "fix_shares": check_fraction,
+    "friction": check_positive,
+    "gae_lambda": check_fraction,
+    "gamma": check_fraction,
+    "identical_share": check_fraction,
+    "input_scale": check_positive,
+    "momentum": check_below_1,
+    "points": _check_points,
+    "shift": check_nonnegative_int,
+    "sigma_D": check_below_1,
+    "teacher_seed": check_int,
+    "temperature": check_positive,
+    "warmup": check_fraction,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +66,8 @@ class Settings:
     """Settings that all experiments have.
 
     A ``Config`` inherits them, gives other defaults where it needs them, and adds its own; each
-    field has its docstring below it, once (see `field_docs`).
+    field has its docstring below it, once (see `field_docs`). All are checked when a ``Config`` is
+    made: words against those that the field's type names, numbers against their ranges.
     """
 
     seeds: Seeds = 8
@@ -39,6 +80,11 @@ class Settings:
     """Strengths of syre to compare, in units of each layer's ``1 / sqrt(fan_in)``."""
     fix_shares: tuple[float, ...] = (0.1,)
     """Shares of the weights that W-fix freezes, to compare."""
+
+    def __post_init__(self) -> None:
+        for name, kind in typing.get_type_hints(type(self)).items():
+            value = _checked(name, getattr(self, name), kind, getattr(type(self), name, None))
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +108,38 @@ class Stepped(Settings):
 @dataclass(frozen=True, kw_only=True)
 class Descent(Decayed, Stepped):
     """Settings of an experiment that trains for some steps, with one strength of decay."""
+
+
+def _checked(name: str, value: Any, kind: Any, default: Any) -> Any:
+    """Return the value of a setting as its type holds it, or raise TypeError or ValueError."""
+    if name in ("seeds", "device"):
+        return _checked_seeds(value) if name == "seeds" else check_device(name, value)
+    parts = typing.get_args(kind)
+    if typing.get_origin(kind) is Literal:
+        if value not in parts:
+            raise ValueError(f"{name}={value!r} is not offered; use one of {', '.join(parts)}")
+    elif typing.get_origin(kind) is tuple:
+        if not isinstance(value, tuple | list):
+            raise TypeError(f"{name}={value!r} must be several numbers in a tuple, such as (1,)")
+        if Ellipsis not in parts and len(value) != len(parts):
+            raise ValueError(f"{name}={value!r} must be {len(parts)} numbers")
+        return tuple(_checked(name, number, parts[0], None) for number in value)
+    elif isinstance(kind, types.UnionType):  # int | None
+        return None if value is None else _checked(name, value, parts[0], default)
+    elif kind in (bool, str):
+        if not isinstance(value, kind):
+            what = "True or False" if kind is bool else "text"
+            raise TypeError(f"{name}={value!r} must be {what}")
+    else:
+        whole = check_nonnegative_int if default == 0 else check_positive_int
+        return _RANGES.get(name, whole if kind is int else check_nonnegative)(name, value)
+    return value
+
+
+def _checked_seeds(seeds: Any) -> Seeds:
+    if not isinstance(seeds, tuple | list):
+        return check_positive_int("seeds", seeds)
+    return tuple(check_int("seeds", seed) for seed in seeds_of(tuple(seeds)))
 
 
 def field_docs(config: type) -> dict[str, str]:

@@ -54,6 +54,7 @@ class Config(Descent):
     also the seeds themselves."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.tuning_seeds and not isinstance(self.seeds, int):
             raise ValueError(
                 f"seeds={self.seeds!r} with tuning_seeds={self.tuning_seeds}: the seeds of a tuned "

@@ -64,6 +64,7 @@ class Config(Decayed):
     """Device to train on; the CPU is the faster one for networks of this size."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("log_every", "checkpoint_every"):
             every = getattr(self, name)
             if every < 1 or self.rollouts % every:

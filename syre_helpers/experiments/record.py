@@ -146,7 +146,14 @@ class _Clock:
         self._settings = json.loads(json.dumps(settings))
         self.seconds = 0.0
         if self._file is not None and self._file.exists():
-            kept = json.loads(self._file.read_text())
+            try:
+                kept = json.loads(self._file.read_text())
+                kept = {name: kept[name] for name in ("settings", "seconds")}
+            except (ValueError, KeyError, TypeError, OSError) as error:
+                raise ValueError(
+                    f"checkpoints={str(folder)!r} holds a run.json that no run of this package "
+                    "wrote, or a damaged one; name another folder or delete it"
+                ) from error
             if kept["settings"] != self._settings:
                 raise ValueError(
                     f"checkpoints={str(folder)!r} holds a run with other settings: "

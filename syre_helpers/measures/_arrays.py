@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._checks import check_tensor
+
 
 def real_matrix(argument: str, x: Tensor) -> Tensor:
     """Return a matrix, or a batch of them, in a precision to compute in.
@@ -27,9 +29,12 @@ def real_matrix(argument: str, x: Tensor) -> Tensor:
 
     Raises
     ------
+    TypeError
+        If `x` is no tensor.
     ValueError
         If `x` has fewer than two axes or no entry, or is not real and floating.
     """
+    check_tensor(argument, x)
     if x.ndim < 2 or 0 in x.shape:
         raise ValueError(
             f"{argument} must be a matrix or a batch of them with at least one entry, got shape "

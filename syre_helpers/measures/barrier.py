@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_function, check_int, check_parameters, check_scalar
+
 Parameters = Mapping[str, Tensor]
 
 
@@ -46,15 +48,20 @@ def loss_barrier(
 
     Raises
     ------
+    TypeError
+        If an argument is of a wrong type.
     ValueError
-        If the names or shapes differ, or `points` is below 3.
+        If the names or shapes differ, `points` is below 3, or the loss is no scalar.
 
     References
     ----------
     Frankle et al., "Linear mode connectivity and the lottery ticket hypothesis", ICML 2020;
     Lim et al. (NeurIPS 2024).
     """
-    if points < 3:
+    check_function("loss_fn", loss_fn)
+    check_parameters("params_a", params_a)
+    check_parameters("params_b", params_b)
+    if check_int("points", points) < 3:
         raise ValueError(f"points={points} must be at least 3: the ends and one point between")
     shapes_a = {name: p.shape for name, p in params_a.items()}
     shapes_b = {name: p.shape for name, p in params_b.items()}
@@ -69,7 +76,8 @@ def loss_barrier(
                 name: torch.lerp(p, params_b[name], alpha) if p.is_floating_point() else p
                 for name, p in params_a.items()
             }
-            losses.append(float(loss_fn(state if reset is None else reset(state))))
+            loss = loss_fn(state if reset is None else reset(state))
+            losses.append(float(check_scalar("loss_fn", loss)))
     line = torch.tensor(losses, dtype=torch.float64)
     return float((line - torch.lerp(line[0], line[-1], alphas)).max().clamp_min(0))
 

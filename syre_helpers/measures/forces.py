@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .._checks import check_function, check_nonnegative, check_parameters, check_scalar
+
 Parameters = Mapping[str, Tensor]
 LossFn = Callable[[Parameters], Tensor]
 
@@ -46,9 +48,13 @@ def degree_of_symmetry(
 
     Raises
     ------
+    TypeError
+        If `params` is no mapping, or `tol` no number.
     ValueError
-        If there are no reflections.
+        If there are no reflections, or `tol` is negative or not finite.
     """
+    check_parameters("params", params)
+    check_nonnegative("tol", tol)
     reflections = list(reflections)
     if not reflections:
         raise ValueError("reflections is empty; pass at least one")
@@ -80,12 +86,26 @@ def escape_force(reflection: Mirror, loss_fn: LossFn, params: Parameters) -> flo
         Euclidean norm of the part of the gradient that is normal to the plane; NaN where it is not
         finite.
 
+    Raises
+    ------
+    TypeError
+        If `params` is no mapping, or `loss_fn` no function.
+    ValueError
+        If `loss_fn` returns no scalar, or one without a gradient.
+
     References
     ----------
     Ziyin, Xu and Chuang (ICLR 2025), the theorem on the strength of removal.
     """
+    check_parameters("params", params)
+    check_function("loss_fn", loss_fn)
     leaves = {name: p.detach().requires_grad_(p.is_floating_point()) for name, p in params.items()}
-    loss = loss_fn(leaves)
+    loss = check_scalar("loss_fn", loss_fn(leaves))
+    if not loss.requires_grad:
+        raise ValueError(
+            "loss_fn returned a loss without a gradient; compute it from the params that it is "
+            "given, outside torch.no_grad() and without detach()"
+        )
     wanted = [p for p in leaves.values() if p.requires_grad]
     gradients = iter(torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True))
     gradient = {n: next(gradients) if p.requires_grad else p for n, p in leaves.items()}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .._checks import check_nonnegative, check_tensor
 from ._arrays import nan_where_not_finite, real_matrix
 from .ranks import numerical_rank
 
@@ -48,6 +49,9 @@ def probe_accuracy(
     1.0
     """
     train, test = real_matrix("train", train), real_matrix("test", test)
+    check_tensor("y_train", y_train)
+    check_tensor("y_test", y_test)
+    check_nonnegative("ridge", ridge)
     mean = train.mean(-2)
     x, x_test = (train - mean).double(), (test - mean).double()
     target = functional.one_hot(y_train).double()
@@ -100,6 +104,9 @@ def used_directions(
     1.0
     """
     x, weight = real_matrix("x", x), real_matrix("weight", weight)
+    check_tensor("bias", bias)
+    check_tensor("y", y)
+    check_nonnegative("tolerance", tolerance)
     finite = x.isfinite().all()
     left, values, right = torch.linalg.svd(
         torch.where(finite, x, torch.zeros_like(x)), full_matrices=False

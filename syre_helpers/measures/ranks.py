@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._checks import check_nonnegative
 from ._arrays import nan_where_not_finite, real_matrix
 
 
@@ -113,7 +114,7 @@ def numerical_rank(x: Tensor, rtol: float | None = None) -> Tensor:
     x = real_matrix("x", x)
     if rtol is None:
         rtol = max(x.shape[-2:]) * torch.finfo(x.dtype).eps
-    if not 0 <= rtol < 1:
+    if check_nonnegative("rtol", rtol) >= 1:
         raise ValueError(
             f"rtol={rtol!r} must lie in [0, 1): it is relative to the largest singular value"
         )

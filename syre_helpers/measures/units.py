@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._checks import check_nonnegative
+from .._checks import check_nonnegative, check_tensor
 from ._arrays import in_single, nan_where_not_finite, real_matrix
 
 
@@ -40,6 +40,7 @@ def dead_fraction(x: Tensor, tol: float = 1e-6) -> Tensor:
     >>> dead_fraction(torch.tensor([[0.0, 1.0], [0.0, -2.0]])).item()
     0.5
     """
+    check_tensor("x", x)
     if x.numel() == 0:
         raise ValueError(
             f"x is empty (shape {tuple(x.shape)}); pass at least one sample and one unit"
@@ -127,6 +128,7 @@ def active_latents(means: Tensor, threshold: float = 0.01) -> Tensor:
     1.0
     """
     means = real_matrix("means", means)
+    check_nonnegative("threshold", threshold)
     if means.shape[-2] < 2:
         raise ValueError(f"means has {means.shape[-2]} sample; a variance needs at least 2")
     count = (means.var(-2) > threshold).sum(-1)

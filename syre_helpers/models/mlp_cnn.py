@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import nn
 
@@ -45,6 +45,8 @@ def mlp(
 
     Raises
     ------
+    TypeError
+        If `widths` is no list.
     ValueError
         If there are fewer than two widths, one is not a positive int, or the name is not known.
 
@@ -57,6 +59,9 @@ def mlp(
       (2): Linear(in_features=32, out_features=10, bias=True)
     )
     """
+    given: object = widths
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"widths={widths!r} must be a list of numbers of units")
     widths = [check_positive_int("widths", width) for width in widths]
     if len(widths) < 2:
         raise ValueError(

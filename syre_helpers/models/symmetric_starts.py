@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from .._checks import check_int
 from ..symmetry.slices import HiddenLayer, Slice, hidden_layer
 
 # f(0) is not 0: the weights that leave a unit of zeros still get a gradient, so it is not dead.
@@ -143,10 +144,16 @@ def check_groups(
 
     Raises
     ------
+    TypeError
+        If a unit is no whole number.
     ValueError
         If there is no group, one is empty, or a unit is out of range or named twice.
     """
-    lists = [[int(unit) for unit in group] for group in groups]
+    lists = [
+        # Of tensors and arrays the numbers in them.
+        [check_int(argument, unit.item() if hasattr(unit, "item") else unit) for unit in group]
+        for group in groups
+    ]
     if not lists or not all(lists):
         raise ValueError(f"{argument} is empty or has an empty group; name at least one unit")
     seen: set[int] = set()

@@ -10,9 +10,12 @@ if TYPE_CHECKING:
 
 
 def check_columns(df: pd.DataFrame, columns: Iterable[str], numbers: Iterable[str]) -> None:
-    """Raise ValueError if a table is empty, lacks a column, or holds NaN or infinity."""
+    """Raise an error if a table is none, is empty, lacks a column, or holds NaN or infinity."""
     import numpy as np
+    import pandas as pd
 
+    if not isinstance(df, pd.DataFrame):
+        raise TypeError(f"df is a {type(df).__name__}; pass a pandas.DataFrame, a tidy table")
     missing = [column for column in columns if column not in df.columns]
     if missing:
         raise ValueError(
@@ -22,6 +25,8 @@ def check_columns(df: pd.DataFrame, columns: Iterable[str], numbers: Iterable[st
     if df.empty:
         raise ValueError("df is empty: no row to draw or describe; check how it was selected")
     for column in numbers:
+        if not pd.api.types.is_numeric_dtype(df[column]):
+            raise ValueError(f"df[{column!r}] holds {df[column].iloc[0]!r}; numbers are drawn")
         bad = int((~np.isfinite(df[column].astype(float))).sum())
         if bad:
             raise ValueError(

@@ -330,6 +330,8 @@ def attach_pull(
 
     Raises
     ------
+    TypeError
+        If an argument is of a wrong type.
     ValueError
         If a group has its own weight decay, if no parameter of the model is in the optimizer, if a
         parameter is pulled already or under ``Syre.parametrize``, or if the pull holds names or
@@ -353,6 +355,8 @@ def attach_pull(
     >>> optimizer.step()  # pulls towards the pretrained parameters, then steps
     >>> handle.remove()
     """
+    if not isinstance(pull, Pull):
+        raise TypeError(f"pull is a {type(pull).__name__}; pass a Pull, as syre.pull(params) is")
     named = named_parameters(model)
     pull = Pull(pull.weight_decay, *(_of_model(pull, kind, named) for kind in _BY_NAME))
     return Attachment(optimizer, model, where, _ApplyPull(pull), float(pull.weight_decay))

@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from .._checks import check_function, check_model
+
 Where = Callable[[str, Tensor], bool]
 """A filter of parameters: ``where(canonical_name, parameter)`` is true for those to treat."""
 
@@ -54,10 +56,13 @@ def named_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
     Raises
     ------
+    TypeError
+        If it is no model.
     ValueError
         If two parameters get the same canonical name, or the model is sharded in the old way, in
         which nothing is left of a parameter's shape.
     """
+    check_model("model", model)
     named: dict[str, nn.Parameter] = {}
     for name, parameter in model.named_parameters():
         if "_fsdp_wrapped_module." in name or "_flat_param" in name:
@@ -164,9 +169,13 @@ def select(named: Mapping[str, nn.Parameter], where: Where | None) -> dict[str, 
 
     Raises
     ------
+    TypeError
+        If the filter is no function.
     ValueError
         If there is none.
     """
+    if where is not None:
+        check_function("where", where)
     chosen = {name: p for name, p in named.items() if where is None or where(name, p)}
     if not chosen:
         raise ValueError(
@@ -199,6 +208,7 @@ def effective_parameters(model: nn.Module) -> dict[str, Tensor]:
     >>> [(n, tuple(p.shape)) for n, p in effective_parameters(nn.Linear(2, 3)).items()]
     [('weight', (3, 2)), ('bias', (3,))]
     """
+    check_model("model", model)
     effective: dict[str, Tensor] = {}
     for path, module in model.named_modules():
         if isinstance(module, parametrize.ParametrizationList):

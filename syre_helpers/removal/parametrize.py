@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
+from .._checks import check_model
 from .names import canonical_name, own_parametrizations
 from .optimizers import decay_is_coupled, wrapped_optimizer
 from .sharded import global_indices, is_sharded, local
@@ -200,10 +201,13 @@ def remove_parametrizations(model: nn.Module) -> None:
 
     Raises
     ------
+    TypeError
+        If it is no model.
     ValueError
         If the model has none, is sharded, or has other parametrizations on top. Nothing is changed
         then.
     """
+    check_model("model", model)
     found = [
         (module, attribute, chain)
         for module in list(model.modules())

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from .._checks import check_nonnegative
+from .._checks import check_nonnegative, check_parameters
 
 # Elements pulled at once on a CPU where a buffer is needed: it stays in the cache.
 CACHED = 1 << 18
@@ -39,7 +39,7 @@ class Pull:
     Raises
     ------
     TypeError
-        If `weight_decay` is not a number.
+        If `weight_decay` is not a number, or a part maps no names to tensors.
     ValueError
         If `weight_decay` is negative, NaN or infinite.
 
@@ -58,6 +58,8 @@ class Pull:
         if not isinstance(self.weight_decay, Tensor):
             decay = check_nonnegative("weight_decay", self.weight_decay)
             object.__setattr__(self, "weight_decay", decay)
+            for argument in ("centre", "xi", "mask"):
+                check_parameters(argument, getattr(self, argument))
 
     def force(self, name: str, p: Tensor) -> Tensor:
         """Return ``weight_decay * D * (p - centre)`` for one parameter."""
@@ -120,6 +122,8 @@ def around(pull: Pull, point: Mapping[str, Tensor]) -> Pull:
 
     Raises
     ------
+    TypeError
+        If the point maps no names to tensors.
     ValueError
         If an entry of the point has another shape than the pull's centre.
 
@@ -135,6 +139,7 @@ def around(pull: Pull, point: Mapping[str, Tensor]) -> Pull:
     >>> moved.centre["w"]
     tensor([2.5000])
     """
+    check_parameters("point", point)
     centre = dict(pull.centre)
     for name, value in point.items():
         own = value.detach().clone()

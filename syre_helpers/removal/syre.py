@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .._checks import check_int, check_nonnegative
+from .._checks import check_int, check_nonnegative, check_parameters, check_tensor
 from .attach import Attachment, attachments
 from .names import (
     Where,
@@ -196,6 +196,7 @@ class Syre:
         Pull
             With the names of `params`.
         """
+        check_parameters("params", params)
         return _OfModel(self, params).pull(params)
 
     def attach(
@@ -412,6 +413,10 @@ class Syre:
         SyreWarning
             If the remedy is attached already, with other settings: those of the state win.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"state is a {type(state).__name__}; pass what Syre.state_dict() returned"
+            )
         expected = set(self.state_dict())
         if set(state) != expected:
             raise ValueError(
@@ -473,6 +478,7 @@ class Syre:
         self, name: str, tensor: Tensor, scale: float | None = None
     ) -> Specification:
         """Return the specification of one parameter, of an unknown model if no scale is given."""
+        check_tensor("tensor", tensor)
         if not tensor.is_floating_point():
             raise TypeError(
                 f"parameter {name!r} has dtype {tensor.dtype}; syre needs a real floating type"

@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_int, check_tensor
 from .reflection import Parameters, Reflection
 from .slices import HiddenLayer, Slice, hidden_layer, is_odd
 
@@ -200,6 +201,8 @@ def rotation_reflection(
     >>> R.rank(state)
     8
     """
+    check_int("left_axis", left_axis)
+    check_int("right_axis", right_axis)
     normal = _unit_vector(n)
     axes = {left: left_axis}
     if right is not None:
@@ -333,6 +336,8 @@ def _negate(tensor: Tensor, part: Slice, i: int) -> Tensor:
 
 
 def _unit_vector(n: Tensor) -> Tensor:
+    if not isinstance(n, list | tuple):
+        check_tensor("n", n)
     vector = torch.as_tensor(n).detach().to("cpu", torch.float64)
     if vector.ndim != 1:
         raise ValueError(f"n must be a vector of shape (inner,), got shape {tuple(vector.shape)}")
@@ -366,6 +371,8 @@ def _on_pairs(
     change: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
 ) -> Reflection:
     """Return the reflection that changes one pair of two tensors' entries, or all pairs."""
+    if index is not None:
+        check_int("index", index)
 
     def involution(params: Parameters) -> dict[str, Tensor]:
         u, w = params[left], params[right]

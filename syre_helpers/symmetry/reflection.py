@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .._checks import check_function, check_parameters, check_scalar
+
 Parameters = Mapping[str, Tensor]
 """Named tensors, as ``dict(model.named_parameters())`` gives them."""
 
@@ -265,8 +267,9 @@ class Reflection:
             If the involution is not its own inverse or not orthogonal, or `params` lacks a name.
         """
         self._check(params)
-        loss = torch.as_tensor(loss_fn(params))
-        difference = (torch.as_tensor(loss_fn(self(params))) - loss).abs()
+        check_function("loss_fn", loss_fn)
+        loss = check_scalar("loss_fn", loss_fn(params))
+        difference = (check_scalar("loss_fn", loss_fn(self(params))) - loss).abs()
         return float(difference / loss.abs().clamp_min(torch.finfo(loss.dtype).tiny))
 
     def _reflect(self, centred: Parameters) -> Parameters:
@@ -292,7 +295,8 @@ class Reflection:
         return {n: v + self._centre[n] if n in self._centre else v for n, v in centred.items()}
 
     def _check(self, params: Parameters, *, own_inverse: bool = True) -> None:
-        """Raise ValueError if a trial, made once for given shapes, shows that this is no mirror."""
+        """Raise an error if params is no mapping, or if a trial shows that this is no mirror."""
+        check_parameters("params", params)
         if not self._to_check:
             return
         shapes = frozenset((name, tuple(value.shape)) for name, value in params.items())

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_int, check_model
+
 # Each of these acts on every unit by itself and in the same way, so it commutes with a permutation.
 _ELEMENTWISE = (
     nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity,
@@ -81,7 +83,8 @@ class HiddenLayer:
         return {**self.incoming, **self.norm, **self.outgoing}
 
     def check_unit(self, unit: int, argument: str) -> None:
-        """Raise ValueError unless `unit` is one of the layer's units."""
+        """Raise an error unless `unit` is the number of one of the layer's units."""
+        check_int(argument, unit)
         if not 0 <= unit < self.width:
             raise ValueError(
                 f"{argument}={unit} is out of range: layer {self.name!r} has {self.width} units, "
@@ -116,6 +119,7 @@ def hidden_layer(
     ValueError
         If a name is wrong, or the structure cannot be inferred and `outgoing` was not given.
     """
+    check_model("model", model)
     module = _with_units(model, layer, "layer")
     width = module.weight.shape[0]
     if outgoing is None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import random
 import sys
+from typing import Any
 
 import numpy as np
 import torch
+
+from .._checks import check_int
 
 DEVICE_VARIABLE = "SYRE_DEVICE"
 
@@ -75,10 +78,12 @@ def seed_everything(seed: int) -> torch.Generator:
 
     Raises
     ------
+    TypeError
+        If the seed is no whole number.
     ValueError
         If the seed is out of range.
     """
-    if not 0 <= seed < 2**32:
+    if not 0 <= check_int("seed", seed) < 2**32:
         raise ValueError(f"seed={seed} must be between 0 and 2**32 - 1")
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  (libraries that still draw from the global state)
@@ -86,13 +91,69 @@ def seed_everything(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _existing(wanted: str, origin: str) -> torch.device:
+def check_device(argument: str, value: Any) -> str:
+    """Return a device by its name, or raise an error unless it is one that PyTorch may know.
+
+    Parameters
+    ----------
+    argument : str
+        Name for messages.
+    value : str or torch.device
+        It may be a device that is on another machine only.
+
+    Returns
+    -------
+    str
+        Such as "cuda:1".
+
+    Raises
+    ------
+    TypeError
+        If it is neither text nor a device.
+    ValueError
+        If there is no such kind of device.
+    """
+    if not isinstance(value, str | torch.device):
+        raise TypeError(f"{argument}={value!r} must be a device, such as 'cpu' or 'cuda:0'")
+    return str(_known(str(value), argument))
+
+
+def existing_device(argument: str, value: Any) -> torch.device:
+    """Return a device, or raise an error unless this process can use it.
+
+    Parameters
+    ----------
+    argument : str
+        Name for messages.
+    value : str or torch.device
+        Its name.
+
+    Returns
+    -------
+    torch.device
+        One that exists.
+
+    Raises
+    ------
+    TypeError
+        If it is neither text nor a device.
+    ValueError
+        If the device is unknown or not there.
+    """
+    return _existing(check_device(argument, value), argument)
+
+
+def _known(wanted: str, origin: str) -> torch.device:
     try:
-        device = torch.device(wanted)
+        return torch.device(wanted)
     except RuntimeError as error:
         raise ValueError(
             f"{origin}: {wanted!r} is no device; use auto, cpu, mps, cuda or cuda:N"
         ) from error
+
+
+def _existing(wanted: str, origin: str) -> torch.device:
+    device = _known(wanted, origin)
     if device.type != "cpu" and (device.index or 0) >= _count(device.type):
         raise ValueError(
             f"{origin}: {wanted!r} is not there ({_count(device.type)} of that kind found); use "

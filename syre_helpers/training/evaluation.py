@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_scalar
 from ..removal import Arm
 from .batches import Batch, Batches
 from .callbacks import Moment, listened_to, tell
@@ -109,7 +110,7 @@ class Evaluation:
         sound = [k for k in everyone if finite[k] and math.isfinite(columns["train_loss"][k])]
         self._warn([k for k in everyone if k not in sound], step)
         for name, measure in options.measures.items():
-            numbers = dict(zip(sound, self._map(self._measured(measure), sound), strict=True))
+            numbers = dict(zip(sound, self._map(self._measured(name, measure), sound), strict=True))
             columns[name] = [numbers.get(k, math.nan) for k in everyone]
         self.rows.append((step, columns))
         if listened_to(options.callbacks):
@@ -122,10 +123,10 @@ class Evaluation:
     def _loss_on(self, x: Tensor | None, y: Tensor) -> Callable[[Params], Tensor]:
         return lambda values: self._options.loss_of(self._models.predict(values, x), y)
 
-    def _measured(self, measure: Measure) -> Callable[[Params], Tensor]:
+    def _measured(self, name: str, measure: Measure) -> Callable[[Params], Tensor]:
         def measured(values: Params) -> Tensor:
             found = measure(self._params(values), lambda x=None: self._models.predict(values, x))
-            return torch.as_tensor(found)
+            return check_scalar(f"measures[{name!r}]", found)
 
         return measured
 

@@ -14,6 +14,7 @@ from ..removal import Arm, Pull, arms
 from .batches import Batch, Batches, Data
 from .callbacks import Callback
 from .checkpoint import Checkpoint, RandomState
+from .device import existing_device
 from .evaluation import Params, Run, State, table_of
 from .identity import identity
 from .loop import train
@@ -119,7 +120,7 @@ def fit(
     >>> bool(abs(model.weight.item() - 3) < 1e-3), table.step.tolist()
     (True, [0, 100])
     """
-    processes = Processes(accelerator, torch.device(device))
+    processes = Processes(accelerator, existing_device("device", device))
     options = Options(
         (arm or arms.vanilla(),), steps, loss, optimizer, schedule, coupled, measures or {},
         log_every, callbacks,

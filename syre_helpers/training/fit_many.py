@@ -17,6 +17,7 @@ from ..removal import Arm
 from .batches import Batches, Data
 from .callbacks import Callback
 from .checkpoint import Checkpoint, RandomState
+from .device import existing_device
 from .evaluation import joined, table_of
 from .identity import identity
 from .options import MakeOptimizer, Measure, Options, Schedule
@@ -158,12 +159,16 @@ def train_many(
     >>> (table[table.step == 100].groupby("arm").train_loss.mean() < 0.1).to_dict()
     {'plain decay': True, 'vanilla': True}
     """
+    make: object = make_model
+    if isinstance(make, nn.Module) or not callable(make):
+        name = type(make).__name__
+        raise TypeError(f"make_model is a {name}; pass a function that returns a new nn.Module")
     options = Options(
         _distinct("arms", arms), steps, loss, optimizer, schedule, coupled, measures or {},
         log_every, callbacks,
     )  # fmt: skip
     seeds = tuple(check_int("seeds", seed) for seed in _distinct("seeds", seeds))
-    where = torch.device(device)
+    where = existing_device("device", device)
     model, runs = build(make_model, options.arms, seeds, where)
     params = [p for p in model.parameters() if p.requires_grad]
     batches = Batches(data, params[0], batch_size)

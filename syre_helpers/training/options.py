@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .._checks import check_positive_int
+from .._checks import check_int, check_positive_int
 from ..removal import Arm
 from .callbacks import Callback
 
@@ -174,10 +174,15 @@ class Options:
         Raises
         ------
         ValueError
-            If the function `loss` returned something else.
+            If the function `loss` returned something else, or a loss without a gradient.
         """
         value: Any = self.loss(output, y)
         if isinstance(value, Tensor) and value.ndim == 0:
+            if torch.is_grad_enabled() and not value.requires_grad:
+                raise ValueError(
+                    "loss returned a scalar without a gradient; compute it from the output with "
+                    "functions of torch, without detach() and torch.no_grad()"
+                )
             return value
         what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r}"
         raise ValueError(f"loss returned {what}; it must return a scalar tensor, such as the mean")
@@ -188,12 +193,15 @@ def _measuring_steps(steps: int, log_every: int | Sequence[int] | None) -> froze
         log_every = ()
     elif not isinstance(log_every, Iterable):
         log_every = range(0, steps, check_positive_int("log_every", log_every))
-    outside = [s for s in log_every if not 0 <= s <= steps or s != int(s)]
+    if isinstance(log_every, str):
+        raise TypeError(f"log_every={log_every!r} must be a number of steps, or several in a list")
+    whole = [check_int("log_every (numbers of steps)", s) for s in log_every]
+    outside = [s for s in whole if not 0 <= s <= steps]
     if outside:
         raise ValueError(
             f"log_every holds {outside[:3]}, which are no numbers of steps from 0 to {steps}"
         )
-    return frozenset({0, *map(int, log_every), steps})
+    return frozenset({0, *whole, steps})
 
 
 def made_with_seed(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
