@@ -123,7 +123,7 @@ def _checked(name: str, value: Any, kind: Any, default: Any) -> Any:
             raise TypeError(f"{name}={value!r} must be several numbers in a tuple, such as (1,)")
         if Ellipsis not in parts and len(value) != len(parts):
             raise ValueError(f"{name}={value!r} must be {len(parts)} numbers")
-        return tuple(_checked(name, number, parts[0], None) for number in value)
+        return type(value)(_checked(name, number, parts[0], None) for number in value)
     elif isinstance(kind, types.UnionType):  # int | None
         return None if value is None else _checked(name, value, parts[0], default)
     elif kind in (bool, str):
