@@ -30,6 +30,7 @@ def draw(params: Params, sigma_ratio: float, sigma_D: float, seed: int) -> tuple
         The parameters of a model.
     sigma_ratio : float
         Standard deviation of :math:`\theta_0` in units of ``1 / sqrt(fan_in)``; the paper has 0.01.
+        The fan-in of a bias is that of the weight beside it.
     sigma_D : float
         :math:`D` is uniform in ``1 - sigma_D`` to ``1 + sigma_D``; 0 is the basic form.
     seed : int
@@ -55,7 +56,8 @@ def draw(params: Params, sigma_ratio: float, sigma_D: float, seed: int) -> tuple
     generator = torch.Generator().manual_seed(seed)
     theta_0, D = {}, {}
     for name, p in params.items():
-        fan_in = p[0].numel() if p.ndim > 1 else p.numel()
+        weight = params.get(name.removesuffix("bias") + "weight", p) if p.ndim == 1 else p
+        fan_in = weight[0].numel() if weight.ndim > 1 else weight.numel()
         theta_0[name] = torch.randn(p.shape, generator=generator).to(p) * sigma_ratio / fan_in**0.5
         D[name] = 1 + sigma_D * (2 * torch.rand(p.shape, generator=generator).to(p) - 1)
     return theta_0, D

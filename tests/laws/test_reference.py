@@ -9,7 +9,7 @@ from torch import nn
 import syre_helpers as sh
 from small_task import largest_difference, net, remedied, task, train, values
 from syre_helpers import arms, reference
-from syre_helpers.removal import attach_pull, on_the_fly
+from syre_helpers.removal import Syre, attach_pull, on_the_fly
 from syre_helpers.removal.pull import pulled, stack_pulls
 
 DECAY, RATIO, STEPS, LR = 0.05, 0.3, 30, 0.02
@@ -156,3 +156,11 @@ def test_what_is_drawn():
     again, other = (reference.draw(params, 0.5, 0.2, seed)[0] for seed in (1, 2))
     assert torch.equal(again["w"], theta_0["w"])
     assert not torch.equal(other["w"], theta_0["w"])
+
+
+def test_a_bias_is_drawn_at_the_scale_of_its_layer():
+    params = {"0.weight": torch.zeros(20_000, 4), "0.bias": torch.zeros(20_000)}
+    theta_0, _ = reference.draw(params, 0.5, 0.0, seed=1)
+    of_the_library = Syre(sigma_ratio=0.5).pull(params).centre["0.bias"]
+    for drawn in (theta_0["0.bias"], of_the_library):
+        assert drawn.std() == pytest.approx(0.5 / 4**0.5, rel=0.05)
