@@ -10,11 +10,12 @@ import json
 import subprocess
 import sys
 
-import chapters
 import nbformat
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+
+from tools.build import chapters
 
 BYTES = {"attach": 4, "attach + D": 8, "parametrize": 4, "penalty": 4}
 
