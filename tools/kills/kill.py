@@ -37,9 +37,9 @@ LONGEST = 120
 # Starts per kill that is wanted, after which a run is held to be too short to be killed.
 _STARTS = 20
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{32}\.(part|probe)")
-# Its server has all imports done: a start takes milliseconds.
+# Its server has done all imports, so that a start takes milliseconds.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tools.kills.kill"])
+_PROCESSES.set_forkserver_preload(["tools.kills.warm"])
 
 
 @dataclass
