@@ -36,6 +36,8 @@ from tools.kills.runs import RUNS, Pieces, Run
 LONGEST = 120
 # Starts per kill that is wanted, after which a run is held to be too short to be killed.
 _STARTS = 20
+# Pieces that are named of those that differ.
+_NAMED = 4
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{32}\.(part|probe)")
 # Its server has done all imports, so that a start takes milliseconds.
 _PROCESSES = multiprocessing.get_context("forkserver")
@@ -44,7 +46,11 @@ _PROCESSES.set_forkserver_preload(["tools.kills.warm"])
 
 @dataclass
 class Report:
-    """What became of a training: how often it was killed, and what was not as without kills."""
+    """What became of a training: how often it was killed, and what was not as without kills.
+
+    `resumed` counts the starts that took a step after those of a start before; others were killed
+    earlier, or were to begin the next training of several.
+    """
 
     name: str
     wanted: int
@@ -60,7 +66,9 @@ class Report:
         return not self.amiss and self.kills == self.wanted
 
     def __str__(self) -> str:
-        words = "yes" if not self.amiss else f"NO ({', '.join(sorted(self.amiss))})"
+        first, more = sorted(self.amiss)[:_NAMED], len(self.amiss) - _NAMED
+        named = ", ".join(first + [f"and {more} more"] * (more > 0))
+        words = f"NO ({named})" if self.amiss else "yes"
         short = "" if self.kills == self.wanted else f", {self.wanted} wanted"
         return (
             f"{self.name:30} {self.kills:3} kills{short}, {self.resumed:3} resumed, "

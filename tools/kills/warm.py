@@ -1,4 +1,4 @@
-"""Imported by the server that trainings are forked from: a first training does the late imports."""
+"""Imported by the server that trainings are forked from: trainings that do the late imports."""
 
 import tempfile
 from pathlib import Path
@@ -6,11 +6,10 @@ from pathlib import Path
 import torch
 
 from syre_helpers.training import listening
-from tools.kills import kill, runs
+from tools.kills.kill import digests
+from tools.kills.runs import RUNS
 
 torch.set_num_threads(1)
-with tempfile.TemporaryDirectory() as name, listening():
-    for module in ("dead_neurons", "identical_units", "mode_connectivity"):
-        runs.experiments.load(module)
-    kill.digests(runs.fit_one(Path(name), steps=6))
-    kill.digests(runs.fit_several(Path(name), steps=6))
+with tempfile.TemporaryDirectory() as home, listening():
+    for name in ("train_many, SGD", "mode_connectivity, one by one", "a grid of dead_neurons"):
+        digests(RUNS[name](Path(home) / name))
