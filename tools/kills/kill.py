@@ -28,8 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from syre_helpers.training import listening
-from syre_helpers.training.callbacks import Moment
+from syre_helpers.training import Moment, listening
 from tools.kills.runs import RUNS, Pieces, Run
 
 # A resumed run may wait for ever.

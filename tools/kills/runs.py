@@ -17,9 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from syre_helpers import arms, experiments
-from syre_helpers.removal import Arm
-from syre_helpers.training import fit, train_many
+from syre_helpers import Arm, arms, experiments, fit, train_many
 from syre_helpers.training.stacked import micro_ensembles
 
 Pieces = Mapping[str, object]
