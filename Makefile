@@ -29,7 +29,7 @@ SLOW := $(if $(FAST),-m "not slow",)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book strict execute test lint format serve offline pdf browse colab elsewhere binder mutants bench ledger picture links lock clean
+.PHONY: help setup book strict execute test lint format serve offline pdf browse colab elsewhere binder mutants kills bench ledger picture links lock clean
 
 help:  ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -95,6 +95,9 @@ binder: $(READY)  ## look at what Binder would build, and that it is for a CPU a
 
 mutants: $(READY)  ## put deliberate faults into copies of the package; a test must catch each
 	@$(RUN).mutants --jobs $(JOBS)
+
+kills: $(READY)  ## kill small trainings at random moments; each must resume to the last bit
+	@$(RUN).kills --jobs $(JOBS)
 
 bench: $(READY)  ## run the programs in benchmarks/, each prints a table (DEVICE=cuda on a GPU)
 	@set -e; for program in benchmarks/[!_]*.py; do \
