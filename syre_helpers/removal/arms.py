@@ -38,7 +38,6 @@ _CHECKS: dict[str, Callable[[str, Any], float]] = {
     "tau": check_nonnegative,
     "fraction": check_fraction,
     "shrink": check_fraction,
-    "every": check_positive_int,
 }
 
 
@@ -47,7 +46,7 @@ class Arm:
     """One way to train; the base of all others, which say in what they differ from this one.
 
     Fields named ``weight_decay``, ``sigma_ratio``, ``scale``, ``perturb``, ``tau`` (at least 0),
-    ``fraction``, ``shrink`` (0 to 1) and ``every`` (1 or more) are checked when an arm is made.
+    ``fraction`` and ``shrink`` (0 to 1) are checked when an arm is made.
 
     Parameters
     ----------
@@ -307,6 +306,10 @@ class shrink_and_perturb(Arm):
     every: int
     weight_decay: float = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive_int("every", self.every)
+
     @property
     def event_every(self) -> int:
         """How many steps lie between two events."""
@@ -366,6 +369,10 @@ class resampled_bias(_Control):
 
     method = "resampled bias"
     every: int = field(default=1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive_int("every", self.every)
 
     @property
     def pull_every(self) -> int:

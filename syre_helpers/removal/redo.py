@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .._checks import check_positive_int
 from .._random import generator
 from .arms import Arm
 
@@ -44,6 +45,10 @@ class redo(Arm):
     tau: float
     every: int
     activations: Callable[[Params, int], Activations]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive_int("every", self.every)
 
     @property
     def event_every(self) -> int:
