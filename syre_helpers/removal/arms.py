@@ -66,7 +66,7 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """The words that tables and figures show: method, strength and variant."""
+        """Words that tables and figures show, made of method, strength and variant."""
         return ", ".join(word for word in (self._strength(), self.variant) if word)
 
     def settings(self) -> dict[str, Any]:
@@ -168,8 +168,17 @@ class syre(Arm):
 
     Parameters
     ----------
-    weight_decay, sigma_ratio, sigma_0, sigma_D
-        As those of `Syre`. The method is "syre", or "syre + D" when ``sigma_D > 0``.
+    weight_decay : float
+        As PyTorch's, which is twice the paper's gamma.
+    sigma_ratio : float, optional
+        Standard deviation of ``theta_0`` in units of ``1 / sqrt(fan_in)`` of the layer that owns
+        the parameter. Default (None, if `sigma_0` is not given): 0.01.
+    sigma_0 : float, optional
+        Standard deviation of ``theta_0`` outright, the same for all parameters. Excludes
+        `sigma_ratio`.
+    sigma_D : float
+        Half-width of the uniform entries of ``D`` around 1, below 1. Default 0: basic removal;
+        above it the method is "syre + D".
     """
 
     weight_decay: float
