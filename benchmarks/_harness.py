@@ -213,7 +213,7 @@ def ratios(times: Sequence[float], baseline: Sequence[float]) -> Row:
 
 
 def timed(times: Sequence[float], baseline: Sequence[float], digits: int = 4) -> Row:
-    """Return what a row says of a form's times: milliseconds, ratio to another form, rounds."""
+    """Return the columns on a form's times: milliseconds, ratio to another form, rounds."""
     return {**spread("ms", times, digits), **ratios(times, baseline), "rounds": len(times)}
 
 

@@ -130,7 +130,7 @@ def table(rows: list[Row]) -> str:
 
 
 def report(rows: list[Row]) -> str:
-    """Return what is printed."""
+    """Return the printed report."""
     goals = f"goals: {WHOLE} s from nothing, {CHAPTER} s per chapter, on two cores"
     return f"{table(rows)}\n\n{goals}"
 

@@ -139,7 +139,7 @@ def train(point: Point, settings: Settings, seconds: float) -> tuple[list[float]
 
 
 def in_a_process(point: Point, settings: Settings) -> dict[str, Any]:
-    """Return what `measure_here` finds in a fresh process."""
+    """Return the result of `measure_here` in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(measure_here, point, settings).result()
 

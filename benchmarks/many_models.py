@@ -85,7 +85,7 @@ class Cell:
 
 
 def cells(settings: Settings) -> list[Cell]:
-    """Return what to compare: the curve over models, and the larger batch."""
+    """Return the cells to compare: the curve over models, and the larger batch."""
 
     def compiled(widths: tuple[int, ...], models: int) -> bool:
         middle = widths == settings.widths[1] and models in settings.compiled
@@ -308,7 +308,7 @@ def table(rows: list[Row]) -> str:
 
 
 def report(rows: list[Row]) -> str:
-    """Return what is printed."""
+    """Return the printed report."""
     heading = (
         "Time of a step of the loop over that of many models as one: median (quartiles);\n"
         "at most: over that of their matrix products alone"

@@ -140,7 +140,7 @@ def measure(settings: Settings, forms: Sequence[str] = FORMS) -> list[Row]:
 
 
 def report(rows: list[Row]) -> str:
-    """Return what is printed."""
+    """Return the printed report."""
     heading = "Time of a step (quartiles) and memory over those with built-in decay"
     return f"{heading}\n\n{table(rows)}"
 

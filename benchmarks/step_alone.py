@@ -55,7 +55,7 @@ ON_GPU = {"sizes": (10**6, 10**7, 10**8, 10**9)}
 
 
 def forms(size: int, settings: Settings) -> dict[tuple[str, str, int], Callable[[], Any]]:
-    """Return what is timed, by (what, form, bytes moved per parameter)."""
+    """Return the timed forms, by (what, form, bytes moved per parameter)."""
     device = torch.device(settings.device)
     generator = torch.Generator(device).manual_seed(0)
     p, theta_0, xi = torch.randn(3, size, device=device, generator=generator).mul_(SCALE).unbind()
@@ -144,7 +144,7 @@ def table(rows: list[Row], what: str) -> str:
 
 
 def report(rows: list[Row]) -> str:
-    """Return what is printed: the pull, and the draw of theta_0."""
+    """Return the printed report: the pull, and the draw of theta_0."""
     heading = "Time over that of the first line: median (quartiles) over rounds"
     return "\n\n".join([heading, table(rows, "pull"), table(rows, "draw")])
 

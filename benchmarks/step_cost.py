@@ -142,7 +142,7 @@ def table(rows: list[Row]) -> str:
 
 
 def report(rows: list[Row]) -> str:
-    """Return what is printed: the table, and what is computed at the start."""
+    """Return the printed report: the table, and what is computed at the start."""
     start = "\n".join(
         f"{r['form']:12} {r['ms']:8.2f} ms, {r['ratio']:5.1f} times torch.randn"
         for r in rows

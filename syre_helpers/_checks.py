@@ -74,7 +74,7 @@ def check_tensor(argument: str, value: Any) -> None:
 
 
 def check_scalar(function: str, value: Any) -> Tensor:
-    """Return what a function returned as a tensor, or raise ValueError unless it is a scalar."""
+    """Return a function's result as a tensor, or raise ValueError unless it is a scalar."""
     if isinstance(value, Tensor | Real) and (not isinstance(value, Tensor) or value.ndim == 0):
         return torch.as_tensor(value)
     what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r}"

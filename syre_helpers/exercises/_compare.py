@@ -72,7 +72,7 @@ def in_words(case: tuple[Any, ...]) -> str:
 
 
 def difference(found: Any, wanted: Any, rtol: float, atol: float) -> str:
-    """Return how a value differs from the one wanted.
+    """Return the difference between a value and the one wanted, in words.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ def _column(U_0: Tensor, V_0: Tensor) -> Tensor:
 
 
 def _effects(n: Tensor, U_0: Tensor, V_0: Tensor) -> dict[str, Tensor]:
-    """Return what a direction does: many are right."""
+    """Return the effect of a direction: many are right."""
     n = torch.as_tensor(n, dtype=U_0.dtype)
     if n.shape != U_0.shape[1:]:
         raise Mistake(f"n should have shape {tuple(U_0.shape[1:])}, not {tuple(n.shape)}.")

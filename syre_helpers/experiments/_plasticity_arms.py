@@ -55,7 +55,7 @@ class Setting(NamedTuple):
 
 
 def grid(config: Config, stream: Stream | None = None) -> list[Setting]:
-    """Return what the tuning tries: eight settings per method.
+    """Return the settings that the tuning tries: eight per method.
 
     The ranges were moved once after a first look, where a rival was best at the edge of its own.
 

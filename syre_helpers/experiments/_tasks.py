@@ -119,7 +119,7 @@ def layers(params: Params) -> Sequence[tuple[str, str]]:
 
 
 def hidden_layers(params: Params, x: Tensor) -> list[Tensor]:
-    """Return what the hidden layers of an `mlp` with ReLU give out, (samples, units) each."""
+    """Return the outputs of the hidden layers of an `mlp` with ReLU, (samples, units) each."""
     outputs = []
     for weight, bias in list(layers(params))[:-1]:
         x = torch.relu(x @ params[weight].mT + params[bias])

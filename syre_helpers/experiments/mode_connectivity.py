@@ -136,7 +136,7 @@ def _barriers(config: Config, split: DataSplit, *pair: State) -> dict[str, float
 
 
 def _settings(config: Config, split: DataSplit) -> dict[str, Any]:
-    """Return how all networks are trained."""
+    """Return the arguments with which all networks are trained."""
     measures = {"accuracy": accuracy(split.x_test, split.y_test)}
     if one_by_one(config):  # where the table has no test loss of its own
         measures["test_loss"] = mean_loss(split.x_test, split.y_test)

@@ -162,7 +162,7 @@ def _strongest(config: Config) -> float:
 
 
 def _identity(config: Config, arm: Arm, seed: int) -> dict[str, str]:
-    """Return what must agree for a run to go on; phases, seeds and arms may be added."""
+    """Return the settings that must agree for a run to go on; phases and seeds may be added."""
     settings = asdict(config)
     for free in ("phases", "seeds", "sigma_ratios", "fix_shares", "pull_to_start", "device"):
         del settings[free]

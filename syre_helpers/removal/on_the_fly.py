@@ -148,7 +148,7 @@ def _number(role: str, value: float, dtype: torch.dtype) -> Tensor:
 def _table(
     whence: tuple[tuple[Specification, int], ...], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return what the kernel knows of runs: two keys, (runs, 7), first index and scale, (runs,)."""
+    """Return the kernel's table of runs: two keys, (runs, 7), first index and scale, (runs,)."""
     at = [(spec, *divmod(begin, 1 << BLOCK_BITS)) for spec, begin in whence]
     at += at[:1] * (_TOGETHER - len(at))
     bias, metric = zip(*(spec.keys(block) for spec, block, _ in at), strict=True)

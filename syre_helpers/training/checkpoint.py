@@ -119,7 +119,7 @@ class Checkpoint:
         return state
 
     def _checked_body(self, path: Path) -> bytes:
-        """Return what stands after the first line of the file, which vouches for it."""
+        """Return the content after the first line of the file, which vouches for it."""
         content = path.read_bytes()
         body = content.partition(b"\n")[2]
         if content == _FIRST_LINE % hashlib.sha256(body).hexdigest().encode() + body:

@@ -163,7 +163,7 @@ def _existing(wanted: str, origin: str) -> torch.device:
 
 
 def _count(kind: str) -> int:
-    """Return how many devices of a kind this process can use."""
+    """Return the number of devices of a kind that this process can use."""
     if kind == "cuda":
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
     return int(kind == "cpu" or (kind == "mps" and torch.backends.mps.is_available()))

@@ -59,7 +59,7 @@ class Models(Protocol):
         """Call a function that sees the arms' finished parameters; the trained ones come back."""
 
     def state(self) -> State:
-        """Return what a checkpoint holds of the models."""
+        """Return the state of the models that a checkpoint holds."""
 
     def restore(self, state: State) -> None:
         """Go back to such a state, which also says after how many steps it was."""

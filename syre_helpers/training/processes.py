@@ -190,7 +190,7 @@ class Processes:
 
 
 def launched(device: str | None = None) -> Accelerator | None:
-    """Return what joins the processes that a launcher started; None where none did.
+    """Return the accelerator that joins launched processes; None where none were launched.
 
     Parameters
     ----------

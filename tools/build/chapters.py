@@ -66,7 +66,7 @@ def select(names: list[str], wanted: list[str]) -> list[str]:
 
 
 def parser(description: str, *, jobs: bool = True) -> argparse.ArgumentParser:
-    """Return what reads the command line of a tool that takes chapters, some at a time."""
+    """Return the parser of the command line of a tool that takes chapters, some at a time."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("names", nargs="*", help="chapters as trap/permutation; all when left out")
     if jobs:

@@ -40,7 +40,7 @@ CURVES = {
 
 
 def part(_names: list[str]) -> str:
-    """Return what `text` does, from the last time where nothing that it depends on has changed."""
+    """Return the result of `text`, the last one where nothing that it depends on has changed."""
     template = templates.FOLDER / "growth.md.j2"
     sources = [RESULTS, RESULTS.with_suffix(".json"), Path(__file__), template]
     key = files.digest(*(file.read_bytes() for file in sources), *execute.package_hashes().values())
@@ -111,7 +111,7 @@ def draw(ax: Any, own: pd.DataFrame, value: str) -> None:
 
 
 def alt(rows: pd.DataFrame) -> str:
-    """Return what is seen, in words."""
+    """Return the alt text: the curves in words."""
     return (
         "Four panels with logarithmic axes: milliseconds per step and memory, over the parameters "
         "of one model and over the number of models that train together. All curves are flat at "

@@ -103,7 +103,7 @@ def install(python: Path, extras: str) -> None:
 
 
 def configured(pip: list[str], name: str) -> str:
-    """Return what pip is told about a source, by the environment or by its configuration."""
+    """Return pip's setting for a source, from the environment or its configuration."""
     value = os.environ.get(f"PIP_{name.replace('-', '_').upper()}", "")
     for section in ("install", "global"):
         if not value:

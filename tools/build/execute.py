@@ -90,7 +90,7 @@ def package_hashes() -> dict[str, str]:
 
 
 def paths(name: str) -> tuple[Path, Path, Path]:
-    """Return where a chapter's source, executed notebook and record lie."""
+    """Return the paths of a chapter's source, executed notebook and record."""
     executed = chapters.EXECUTED / f"{name}.ipynb"
     return (chapters.BOOK / f"{name}.ipynb", executed, executed.with_suffix(".json"))
 
@@ -157,7 +157,7 @@ def execute_here(name: str) -> None:
 
 
 def stderr_of(notebook: nbformat.NotebookNode) -> list[str]:
-    """Return what the cells wrote to stderr (warnings, mostly), with the number of the cell."""
+    """Return the cells' output to stderr (warnings, mostly), with the number of the cell."""
     return [
         f"{cell}: {output.text.strip()}"
         for cell, output in outputs(notebook)

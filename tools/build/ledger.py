@@ -60,7 +60,7 @@ def page() -> str:
 
 
 def experiment(name: str, chapter: str) -> dict[str, Any]:
-    """Return what the page tells of an experiment: its claims, judged, and its runs."""
+    """Return the page's data on an experiment: its claims, judged, and its runs."""
     module, runs = experiments.load(name), records(name)
     judged = [(claim, judge(claim, runs)) for claim in module.CLAIMS]
     longer = [run for preset, run in runs.items() if not preset.startswith("quick")]

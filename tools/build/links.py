@@ -48,7 +48,7 @@ def repository(url: str) -> str:
 
 
 def site(url: str) -> str:
-    """Return where GitHub Pages shows the book."""
+    """Return the address at which GitHub Pages shows the book."""
     owner, name = repository(url).split("/")
     return f"https://{owner.lower()}.github.io/{name}/"
 

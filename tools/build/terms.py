@@ -94,7 +94,7 @@ def plain(definition: nodes.Element) -> nodes.Element:
 
 
 def inner(fragment: str) -> str:
-    """Return what stands between the tags of the outermost element, without its paragraphs."""
+    """Return the content of the outermost element, without the tags of its paragraphs."""
     body = re.sub(r"^\s*<dd>|</dd>\s*$", "", fragment)
     body = re.sub(r"</p>\s*<p>", "<br>", body.strip())
     body = re.sub(r"</?p>", "", body)
@@ -193,7 +193,7 @@ def reference(app: Any, page: str, text: str, word: Word) -> nodes.reference:
 
 
 def meaning(name: str, word: Word) -> str:
-    """Return what floats beside the word."""
+    """Return the note that floats beside the word."""
     return (
         f'<div class="syre-meaning" role="tooltip" id="about-{word.place}" hidden>'
         f"<strong>{html.escape(name)}</strong> {word.meaning}</div>\n"

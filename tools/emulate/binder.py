@@ -48,7 +48,7 @@ def asked_for(environment: str) -> tuple[str, list[str]]:
 
 
 def dockerfile(folder: Path, repository: Path) -> str:
-    """Return what repo2docker says of a repository, and the Dockerfile that it would build."""
+    """Return repo2docker's words on a repository, and the Dockerfile that it would build."""
     venv.create(folder, with_pip=True)
     pip = [str(folder / "bin" / "pip"), "install", "-q", "jupyter-repo2docker"]
     subprocess.run(pip, check=True)
@@ -60,7 +60,7 @@ def dockerfile(folder: Path, repository: Path) -> str:
 
 
 def judged(text: str, python: str) -> list[str]:
-    """Return what is wrong with a Dockerfile and with what repo2docker said of it."""
+    """Return the faults of a Dockerfile and of repo2docker's words on it."""
     problems = []
     if f"Building conda environment for python={python}\n" not in text:
         problems.append(f"does not take Python {python}")
@@ -96,7 +96,7 @@ def torch_of(chosen: list[str]) -> str:
 
 
 def too_much(chosen: list[str]) -> list[str]:
-    """Return what among the chosen packages is meant for a GPU."""
+    """Return the chosen packages that are meant for a GPU."""
     wrong = [line for line in chosen if GPU.match(line)]
     if not torch_of(chosen).endswith("+cpu"):
         wrong.insert(0, torch_of(chosen))

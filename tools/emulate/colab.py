@@ -122,7 +122,7 @@ def as_opened(repository: Path, name: str) -> nbformat.NotebookNode:
 
 
 def judged(answer: str, place: Path) -> str:
-    """Return what is wrong with the versions, the package's place, or the time of the setup."""
+    """Return the faults in the versions, the package's place, or the time of the setup."""
     *versions, file, seconds = answer.split()
     before = [execute.machine()[name] for name in KEPT]
     if versions != before:

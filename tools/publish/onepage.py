@@ -165,7 +165,7 @@ def relocate(article: Tag, page: str, known: list[str]) -> None:
 
 
 def destination(target: str, page: str, known: list[str]) -> str:
-    """Return where a link leads in the document: a place in it, another host, or nowhere."""
+    """Return the target of a link in the document: a place in it, another host, or none."""
     if urlparse(target).scheme:
         return target
     path, place = urldefrag(target)

@@ -74,7 +74,7 @@ def printed_by_chromium(document: str) -> bytes:
 
 
 def on_paper(tab: Any) -> bytes:
-    """Return what a browser shows as a PDF."""
+    """Return a page as a browser prints it to PDF."""
     return tab.pdf(prefer_css_page_size=True, print_background=True, outline=True, tagged=True)
 
 

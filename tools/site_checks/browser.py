@@ -72,7 +72,7 @@ def opened(folder: Path) -> Iterator[tuple[Any, str]]:
 
 
 def chromium() -> str:
-    """Return where the browser is."""
+    """Return the path of the browser."""
     names = (os.environ.get("CHROMIUM", ""), "chromium", "google-chrome")
     found = next(filter(None, map(shutil.which, filter(None, names))), None)
     if found is None:

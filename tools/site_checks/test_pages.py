@@ -93,7 +93,7 @@ def visit(request: pytest.FixtureRequest, opened: tuple[Any, str]) -> Iterator[V
 
 
 def address(site: str, page: str) -> str:
-    """Return where the server has a page."""
+    """Return the address of a page on the server."""
     return f"{site}book/{page}.html"
 
 

@@ -114,7 +114,7 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def _of_the_machine() -> int | None:
-    """Return what is available; half of what is built in where the system does not say (macOS)."""
+    """Return the bytes that are free; half of those built in where no system says (macOS)."""
     try:
         if found := re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text()):
             return 1024 * int(found[1])

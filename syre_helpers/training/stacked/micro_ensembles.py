@@ -134,7 +134,7 @@ class _InTraining(Ensemble):
         self.events(step + 1)
 
     def state(self) -> State:
-        """Return what a checkpoint holds of the models."""
+        """Return the state of the models that a checkpoint holds."""
         return {"params": self.params, "optimizer": self._optimizer.state_dict()}
 
     def restore(self, state: State) -> None:

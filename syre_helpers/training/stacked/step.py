@@ -117,7 +117,7 @@ class StackedStep:
         return done[key]
 
     def _key(self, batch: Batch) -> object:
-        """Return what a traced step depends on: sizes, and of what parts the pulls consist."""
+        """Return the key of a traced step: sizes, and the parts that the pulls consist of."""
         models = len(next(iter(self._params.values())))
         return models, batch.kind, tuple(tuple(part) for part in _parts(self._pull))
 
