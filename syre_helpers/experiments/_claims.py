@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from ._rules import Interval, Rule, interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..removal import Arm
 
-Verdict = Literal["reproduced", "partly", "not"]
 Rows = Callable[["pd.DataFrame"], "pd.DataFrame"]
 Measured = Callable[["pd.DataFrame"], "pd.Series"]
-Rule = Callable[["pd.Series"], bool | None]
-"""The argument ``holds`` of `Claim`."""
 
 NO_CONTROL = "no such control"
 """What stands in place of the paper's number where the paper has none."""
+
+# What the paper does not say can be found true or false here, but not reproduced.
+_UNSAID = (NO_CONTROL, "not tried", "asked for by a reviewer, not reported")
+_OF_A_CONTROL = {"reproduced": "holds", "not": "does not hold"}
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,8 @@ class Claim:
         `difference`.
     unit : str
         What the number is.
-    holds : callable
-        Takes the numbers: True where they bear the claim out, None where they do so in part, False
-        where they do not.
+    holds : Rule
+        Where the 95% interval of the mean must lie.
     comment : str
         One honest sentence.
     paper : str
@@ -52,6 +54,11 @@ class Claim:
     comment: str
     paper: str = NO_CONTROL
     presets: tuple[str, ...] | None = None
+
+    @property
+    def of_paper(self) -> bool:
+        """True where the paper says it; False for a control, or a setting, that is ours alone."""
+        return self.paper not in _UNSAID
 
     def is_about(self, preset: str) -> bool:
         """Test whether the claim says something about runs of a preset.
@@ -93,8 +100,8 @@ class Claim:
             raise ValueError(f"the claim {self.text!r} measures {values.tolist()}")
         return values
 
-    def verdict(self, values: pd.Series) -> Verdict:
-        """Return the word for what the numbers say of the claim.
+    def interval(self, values: pd.Series) -> Interval:
+        """Return the mean of the claim's numbers with its 95% interval.
 
         Parameters
         ----------
@@ -103,11 +110,66 @@ class Claim:
 
         Returns
         -------
-        {"reproduced", "partly", "not"}
-            As the claim's rule has it.
+        Interval
+            Of the geometric mean where the number is a `ratio` that asks for it.
         """
-        held = self.holds(values)
-        return "partly" if held is None else "reproduced" if held else "not"
+        geometric = isinstance(self.measure, ratio) and self.measure.geometric
+        return interval(values, geometric)
+
+    def verdict(self, values: pd.Series) -> str:
+        """Return the word for what the numbers say of the claim, the same on all pages.
+
+        Parameters
+        ----------
+        values : pandas.Series
+            From `values`.
+
+        Returns
+        -------
+        str
+            "reproduced", "partly", "not" or "not shown", as the claim's rule has it; "holds" or
+            "does not hold" in place of the first and the third for what the paper does not say.
+        """
+        outcome = self.holds.outcome(self.interval(values))
+        return outcome if self.of_paper else _OF_A_CONTROL.get(outcome, outcome)
+
+
+def verdicts(claims: Iterable[Claim], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the verdicts on claims as a table for a page.
+
+    Parameters
+    ----------
+    claims : iterable of Claim
+        An experiment's ``CLAIMS``.
+    tables : mapping of str to pandas.DataFrame
+        Runs of the experiment, by preset.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per run and claim about it, in the order of the claims, with the columns verdict,
+        claim, paper, here (mean and 95% interval), unit, rule and preset.
+    """
+    import pandas as pd
+
+    rows = []
+    for claim in claims:
+        for preset, table in tables.items():
+            if not claim.is_about(preset):
+                continue
+            values = claim.values(table)
+            rows.append(
+                {
+                    "verdict": claim.verdict(values),
+                    "claim": claim.text,
+                    "paper": claim.paper,
+                    "here": str(claim.interval(values)),
+                    "unit": claim.unit,
+                    "rule": str(claim.holds),
+                    "preset": preset,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def of(**settings: object) -> Rows:
@@ -203,8 +265,9 @@ def value(rows: Rows, column: str) -> Measured:
     return lambda last: rows(last)[column]
 
 
-def ratio(rows: Rows, other: Rows, column: str) -> Measured:
-    """Return the measure of a claim about one arm over another, seed by seed.
+@dataclass(frozen=True)
+class ratio:
+    """The measure of a claim about one arm over another, seed by seed.
 
     Parameters
     ----------
@@ -212,13 +275,33 @@ def ratio(rows: Rows, other: Rows, column: str) -> Measured:
         The arms, from `of`.
     column : str
         What is measured.
-
-    Returns
-    -------
-    callable
-        The argument ``measure`` of `Claim`.
+    other_column : str
+        What is measured of the other arm. Default: the same.
+    geometric : bool
+        The mean over the seeds is the geometric one. Default True; False for numbers that may be 0,
+        such as barriers.
     """
-    return lambda last: rows(last)[column] / other(last)[column]
+
+    rows: Rows
+    other: Rows
+    column: str
+    other_column: str = ""
+    geometric: bool = True
+
+    def __call__(self, last: pd.DataFrame) -> pd.Series:
+        """Return one ratio per seed.
+
+        Parameters
+        ----------
+        last : pandas.DataFrame
+            The rows of a run's last step.
+
+        Returns
+        -------
+        pandas.Series
+            Indexed by seed.
+        """
+        return self.rows(last)[self.column] / self.other(last)[self.other_column or self.column]
 
 
 def difference(rows: Rows, other: Rows, column: str) -> Measured:

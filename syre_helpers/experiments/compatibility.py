@@ -174,11 +174,8 @@ def _network(config: Config) -> nn.Module:
     return models.resnet18(width=config.width)
 
 
-# The mean with two standard errors to either side lies within a point, or in part.
-_WITHIN_A_POINT = rules.graded(
-    lambda values: rules.clearly_above(-1)(values) and rules.clearly_below(1)(values),
-    lambda values: not (rules.clearly_above(1)(values) or rules.clearly_below(-1)(values)),
-)
+# In points of accuracy.
+_WITHIN_A_POINT = rules.between(-1, 1)
 _DECAY = of(method="plain decay")
 
 
@@ -209,14 +206,14 @@ CLAIMS = (
         text="The same bias added after training costs more than a point: it is not negligible.",
         measure=_points(method="bias added after", sigma_ratio=0.1),
         unit="accuracy minus that of plain decay, points",
-        holds=rules.clearly_below(-1),
+        holds=rules.below(-1),
         comment="A network that trains with the bias adapts to it; that is why syre is harmless.",
     ),
     Claim(
         text="A hundred times the default size, with a start that it shifts too, costs accuracy.",
         measure=_points(method="syre", sigma_ratio=1, variant="shifted"),
         unit="accuracy minus that of plain decay, points",
-        holds=rules.clearly_below(0),
+        holds=rules.below(0),
         comment="On digits the shifted start does most of the harm; `attach` does not shift it.",
     ),
 )

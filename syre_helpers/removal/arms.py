@@ -201,8 +201,8 @@ class syre(Arm):
         return remedy.pull(params)
 
     def _strength(self) -> str:
-        if self.sigma_0 is None:
-            return f"{self.method} {self.sigma_ratio:g}"
+        if self.sigma_ratio is not None:
+            return f"{self.method} {_percent(self.sigma_ratio)}"
         return f"{self.method}, sigma_0 = {self.sigma_0:g}"
 
 
@@ -267,7 +267,7 @@ class weight_fix(Arm):
         return (unit < 2 * self.fraction - 1).reshape(p.shape)
 
     def _strength(self) -> str:
-        return f"{self.method} {100 * self.fraction:g}%"
+        return f"{self.method} {_percent(self.fraction)}"
 
 
 @dataclass(frozen=True)
@@ -336,7 +336,7 @@ class _Control(plain_decay):
     sigma_ratio: float = 0.01
 
     def _strength(self) -> str:
-        return f"{self.method} {self.sigma_ratio:g}"
+        return f"{self.method} {_percent(self.sigma_ratio)}"
 
     def _bias(self, params: Params, seed: int) -> Params:
         """Return the ``theta_0`` of syre at this size."""
@@ -413,7 +413,7 @@ class symmetric_bias(Arm):
     sigma_ratio: float = 0.01
 
     def _strength(self) -> str:
-        return f"{self.method} {self.sigma_ratio:g}"
+        return f"{self.method} {_percent(self.sigma_ratio)}"
 
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
         bias = Syre(self.weight_decay, self.sigma_ratio, seed=seed).pull(params).centre
@@ -552,6 +552,10 @@ def _quiet(*settings: Any) -> Syre:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyreWarning)
         return Syre(*settings)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"
 
 
 def _norm(params: Params) -> Tensor:

@@ -8,7 +8,7 @@ from syre_helpers.experiments._claims import Claim, difference, of, ratio, rows_
 
 TABLE = pd.DataFrame(
     {
-        "arm": ["syre 0.1", "syre 0.1", "syre 0.3", "syre 0.3", "vanilla", "vanilla"],
+        "arm": ["syre 10%", "syre 10%", "syre 30%", "syre 30%", "vanilla", "vanilla"],
         "method": ["syre"] * 4 + ["vanilla"] * 2,
         "weight_decay": [0.1] * 4 + [None] * 2,
         "sigma_ratio": [0.1, 0.1, 0.3, 0.3, None, None],
@@ -23,7 +23,7 @@ STRONG, VANILLA = of(method="syre", sigma_ratio=max), of(arm="vanilla")
 def test_rows_are_those_of_one_arm_by_seed():
     assert STRONG(TABLE).x.to_dict() == {0: 4.0, 1: 3.0}
     assert of(method="syre", sigma_ratio=min)(TABLE).x.to_dict() == {0: 2.0, 1: 1.0}
-    with pytest.raises(ValueError, match=r"must fit one arm, and fits \['syre 0.1', 'syre 0.3'\]"):
+    with pytest.raises(ValueError, match=r"must fit one arm, and fits \['syre 10%', 'syre 30%'\]"):
         of(method="syre")(TABLE)
 
 

@@ -53,7 +53,7 @@ def test_tables_have_the_settings_of_the_arms_as_columns():
     table = sh.fit_many(make_model, data(), [ARMS[0], ARMS[2], ARMS[5]], [0], **SETTINGS)
     assert type(table) is pd.DataFrame
     first = table[table.step == 0].set_index("arm")
-    assert first.index.tolist() == ["vanilla", "syre 0.3", "W-fix 30%"]
+    assert first.index.tolist() == ["vanilla", "syre 30%", "W-fix 30%"]
     assert first.method.tolist() == ["vanilla", "syre", "W-fix"]
     assert first.weight_decay.isna().tolist() == [True, False, False]
     assert first.sigma_ratio.dropna().tolist() == [0.3]
