@@ -52,8 +52,6 @@ class Config(Decayed):
     """Strengths at which the start is shifted by the bias too."""
     added_ratios: tuple[float, ...] = (0.1,)
     """Strengths of the bias that is added after training with plain decay."""
-    sigmas: tuple[float, ...] = ()
-    """Strengths of syre given as one number for all layers."""
     lr: float = 0.05
     momentum: float = 0.9
     """Momentum of gradient descent."""
@@ -115,7 +113,6 @@ def compared_arms(config: Config) -> list[Arm]:
     return [
         *standard_arms(config, decay),
         *(shifted(arms.syre(decay, ratio)) for ratio in config.shifted_ratios),
-        *(arms.syre(decay, sigma_0=sigma) for sigma in config.sigmas),
         *(arms.bias_added_after(decay, ratio) for ratio in config.added_ratios),
     ]
 

@@ -163,8 +163,36 @@ class plain_decay(Arm):
     weight_decay: float
 
 
+class _Biased(Arm):
+    """What has a bias of the size of syre's, as a ratio or outright, in one role or another."""
+
+    weight_decay: float
+    sigma_ratio: float | None
+    sigma_0: float | None
+
+    def __post_init__(self) -> None:
+        # Bad settings raise here and not in mid-run; the default of sigma_ratio becomes a number.
+        remedy = Syre(self.weight_decay, self.sigma_ratio, self.sigma_0)
+        object.__setattr__(self, "sigma_ratio", remedy.sigma_ratio)
+
+    def _strength(self) -> str:
+        if self.sigma_ratio is not None:
+            return f"{self.method} {_percent(self.sigma_ratio)}"
+        return f"{self.method}, sigma_0 = {self.sigma_0:g}"
+
+    def _theta_0(self, params: Params, seed: int) -> Params:
+        """Return the ``theta_0`` of syre at this size."""
+        return (
+            Syre(self.weight_decay, self.sigma_ratio, self.sigma_0, seed=seed).pull(params).centre
+        )
+
+    def _fresh(self, params: Params, seed: int, purpose: str) -> Params:
+        """Return noise of this size that is not syre's."""
+        return _gaussian(params, seed, purpose, self.sigma_ratio, self.sigma_0)
+
+
 @dataclass(frozen=True)
-class syre(Arm):
+class syre(_Biased):
     """The remedy; the ``theta_0`` of each run is drawn from the seed of that run.
 
     Parameters
@@ -188,9 +216,8 @@ class syre(Arm):
     sigma_D: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        # Bad settings raise here and not in mid-run; the default of sigma_ratio becomes a number.
-        remedy = Syre(self.weight_decay, self.sigma_ratio, self.sigma_0, self.sigma_D)
-        object.__setattr__(self, "sigma_ratio", remedy.sigma_ratio)
+        super().__post_init__()
+        Syre(self.weight_decay, self.sigma_ratio, self.sigma_0, self.sigma_D)  # checks sigma_D
 
     @property
     def method(self) -> str:  # type: ignore[override]
@@ -200,11 +227,6 @@ class syre(Arm):
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
         remedy = _quiet(self.weight_decay, self.sigma_ratio, self.sigma_0, self.sigma_D, seed)
         return remedy.pull(params)
-
-    def _strength(self) -> str:
-        if self.sigma_ratio is not None:
-            return f"{self.method} {_percent(self.sigma_ratio)}"
-        return f"{self.method}, sigma_0 = {self.sigma_0:g}"
 
 
 @dataclass(frozen=True)
@@ -392,17 +414,12 @@ class shrink_and_perturb(Arm):
 
 
 @dataclass(frozen=True)
-class _Control(plain_decay):
-    """What has a bias of the size of syre's, in another role."""
+class _Control(_Biased):
+    """What has a bias of the size of syre's in another role."""
 
-    sigma_ratio: float = 0.01
-
-    def _strength(self) -> str:
-        return f"{self.method} {_percent(self.sigma_ratio)}"
-
-    def _bias(self, params: Params, seed: int) -> Params:
-        """Return the ``theta_0`` of syre at this size."""
-        return Syre(self.weight_decay, self.sigma_ratio, seed=seed).pull(params).centre
+    weight_decay: float
+    sigma_ratio: float | None = None
+    sigma_0: float | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -413,14 +430,17 @@ class perturbed_once(_Control):
     ----------
     weight_decay : float
         As PyTorch's.
-    sigma_ratio : float
-        Size of the noise in units of ``1 / sqrt(fan_in)``. Default 0.01.
+    sigma_ratio : float, optional
+        Size of the noise in units of ``1 / sqrt(fan_in)``. Default (None, if `sigma_0` is not
+        given): 0.01.
+    sigma_0 : float, optional
+        Size of the noise outright, the same for all parameters. Excludes `sigma_ratio`.
     """
 
     method = "perturbed once"
 
     def start(self, params: Params, seed: int) -> Params:  # noqa: D102
-        fresh = _gaussian(params, seed, "perturbed once", self.sigma_ratio)
+        fresh = self._fresh(params, seed, "perturbed once")
         return {name: p + fresh[name] for name, p in params.items()}
 
 
@@ -432,8 +452,11 @@ class resampled_bias(_Control):
     ----------
     weight_decay : float
         As PyTorch's.
-    sigma_ratio : float
-        Size of the bias in units of ``1 / sqrt(fan_in)``. Default 0.01.
+    sigma_ratio : float, optional
+        Size of the bias in units of ``1 / sqrt(fan_in)``. Default (None, if `sigma_0` is not
+        given): 0.01.
+    sigma_0 : float, optional
+        Size of the bias outright, the same for all parameters. Excludes `sigma_ratio`.
     every : int
         Steps that a bias lasts, at least 1. Default 1.
     """
@@ -451,12 +474,11 @@ class resampled_bias(_Control):
         return self.every
 
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
-        centre = _gaussian(params, seed, f"resampled {step}", self.sigma_ratio)
-        return Pull(self.weight_decay, centre=centre)
+        return Pull(self.weight_decay, centre=self._fresh(params, seed, f"resampled {step}"))
 
 
 @dataclass(frozen=True)
-class symmetric_bias(Arm):
+class symmetric_bias(_Biased):
     """Decay towards a bias of the norm of syre's that respects the symmetry: a control.
 
     Parameters
@@ -465,20 +487,21 @@ class symmetric_bias(Arm):
         As PyTorch's.
     symmetrise : callable
         Maps parameters to a symmetric state, such as ``reflection.nearest``.
-    sigma_ratio : float
-        Size of the bias before it is made symmetric, and of its norm afterwards. Default 0.01.
+    sigma_ratio : float, optional
+        Size of the bias before it is made symmetric, and of its norm afterwards, in units of
+        ``1 / sqrt(fan_in)``. Default (None, if `sigma_0` is not given): 0.01.
+    sigma_0 : float, optional
+        The same outright, for all parameters. Excludes `sigma_ratio`.
     """
 
     method = "symmetric bias"
     weight_decay: float
     symmetrise: Map
-    sigma_ratio: float = 0.01
-
-    def _strength(self) -> str:
-        return f"{self.method} {_percent(self.sigma_ratio)}"
+    sigma_ratio: float | None = None
+    sigma_0: float | None = field(default=None, kw_only=True)
 
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
-        bias = Syre(self.weight_decay, self.sigma_ratio, seed=seed).pull(params).centre
+        bias = self._theta_0(params, seed)
         symmetric = self.symmetrise(bias)
         ratio = _norm(bias) / _norm(symmetric).clamp_min(torch.finfo(torch.float64).tiny)
         centre = {n: ratio.to(p) * p for n, p in symmetric.items()}
@@ -493,14 +516,17 @@ class bias_added_after(_Control):
     ----------
     weight_decay : float
         As PyTorch's.
-    sigma_ratio : float
-        Size of the bias in units of ``1 / sqrt(fan_in)``. Default 0.01.
+    sigma_ratio : float, optional
+        Size of the bias in units of ``1 / sqrt(fan_in)``. Default (None, if `sigma_0` is not
+        given): 0.01.
+    sigma_0 : float, optional
+        Size of the bias outright, the same for all parameters. Excludes `sigma_ratio`.
     """
 
     method = "bias added after"
 
     def finish(self, params: Params, seed: int) -> Params:  # noqa: D102
-        bias = self._bias(params, seed)
+        bias = self._theta_0(params, seed)
         return {name: p + bias[name] for name, p in params.items()}
 
 
@@ -578,8 +604,10 @@ class starting_from(Wrapped):
         return self.arm.start(self.origin(params, seed), seed)
 
 
-def _gaussian(params: Params, seed: int, purpose: str, ratio: float) -> dict[str, Tensor]:
-    """Return noise of standard deviation ``ratio / sqrt(fan_in)`` for every parameter.
+def _gaussian(
+    params: Params, seed: int, purpose: str, ratio: float | None, sigma: float | None = None
+) -> dict[str, Tensor]:
+    """Return noise of standard deviation ``ratio / sqrt(fan_in)``, or `sigma`, for every parameter.
 
     Rivals and controls need no values that are independent of the order of parameters, so an
     ordinary generator does.
@@ -592,8 +620,10 @@ def _gaussian(params: Params, seed: int, purpose: str, ratio: float) -> dict[str
         The seed of the run.
     purpose : str
         What the noise is for.
-    ratio : float
+    ratio : float, optional
         Standard deviation in units of ``1 / sqrt(fan_in)``.
+    sigma : float, optional
+        Standard deviation outright, where `ratio` is None.
 
     Returns
     -------
@@ -601,10 +631,15 @@ def _gaussian(params: Params, seed: int, purpose: str, ratio: float) -> dict[str
         Like `params`.
     """
     draw = generator(seed, purpose)
-    scales = fan_ins({canonical_name(name): p.shape for name, p in params.items()})
+    inputs = fan_ins({canonical_name(name): p.shape for name, p in params.items()})
+
+    def std(name: str) -> float:
+        if ratio is None:
+            return sigma or 0.0
+        return ratio / max(inputs[canonical_name(name)], 1) ** 0.5
+
     return {
-        name: torch.randn(p.shape, generator=draw, dtype=torch.float64).to(p)
-        * (ratio / max(scales[canonical_name(name)], 1) ** 0.5)
+        name: torch.randn(p.shape, generator=draw, dtype=torch.float64).to(p) * std(name)
         for name, p in params.items()
     }
 

@@ -75,6 +75,12 @@ def of_measures():
         measures.duplicate_fraction: "weight",
         measures.active_latents: "means",
         measures.missing_fraction: "z",
+        measures.dormant_ratio: "h",
+        measures.srank: "h",
+        measures.feature_rank: "h",
+        measures.participation_ratio: "h",
+        measures.alpha_req: "h",
+        measures.squared_spectrum: "x",
     }
     for measure, argument in one.items():
         yield from each(
@@ -86,6 +92,9 @@ def of_measures():
         measures.duplicate_fraction: "tol",
         measures.active_latents: "threshold",
         measures.missing_fraction: "rtol",
+        measures.dormant_ratio: "tau",
+        measures.srank: "delta",
+        measures.feature_rank: "epsilon",
     }.items():
         yield from each(
             measure.__name__,

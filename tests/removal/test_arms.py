@@ -36,6 +36,30 @@ def test_theta_0_and_D_belong_to_the_seed_of_the_run():
         assert not torch.equal(first, other)
 
 
+def test_a_bias_and_its_controls_have_a_size_outright_too():
+    params = {"0.weight": torch.zeros(100, 400), "2.weight": torch.zeros(50, 100)}
+    biases = {
+        "syre": arms.syre(0.1, sigma_0=0.3).pull(params, 1).centre,
+        "bias added after": arms.bias_added_after(0.1, sigma_0=0.3).finish(params, 1),
+        "perturbed once": arms.perturbed_once(0.1, sigma_0=0.3).start(params, 1),
+        "resampled bias": arms.resampled_bias(0.1, sigma_0=0.3).pull(params, 1, 7).centre,
+        "symmetric bias": arms.symmetric_bias(0.1, lambda p: p, sigma_0=0.3).pull(params, 1).centre,
+    }
+    for method, bias in biases.items():
+        for values in bias.values():
+            assert values.std() == pytest.approx(0.3, rel=0.05), method
+    control = arms.bias_added_after(0.1, sigma_0=0.3)
+    assert control.label == "bias added after, sigma_0 = 0.3"
+    assert control.sigma_ratio is None
+    assert arms.bias_added_after(0.1) == arms.bias_added_after(0.1, 0.01)
+    assert torch.equal(biases["syre"]["2.weight"], biases["bias added after"]["2.weight"])
+    for make in (arms.bias_added_after, arms.perturbed_once, arms.resampled_bias):
+        with pytest.raises(ValueError, match="exclude each other"):
+            make(0.1, 0.2, sigma_0=0.3)
+        with pytest.raises(ValueError, match=r"sigma_0=-0.1 must be"):
+            make(0.1, sigma_0=-0.1)
+
+
 def test_the_bias_that_is_added_after_is_that_of_syre():
     finished = arms.bias_added_after(0.1, 0.3).finish(START, 1)["0.weight"]
     theta_0 = Syre(0.1, 0.3, seed=1).pull(START).centre["0.weight"]
