@@ -65,6 +65,12 @@ def chapter(name: str) -> str:
     record = execute.load_record(name)
     if record:
         merge(notebook, nbformat.read(executed, as_version=4))
+    for cell in notebook.cells:
+        if cell.source.startswith("# Solution"):
+            cell.metadata["mystnb"] = {
+                "code_prompt_show": "Show the solution",
+                "code_prompt_hide": "Hide the solution",
+            }
     text = banner(name, notebook.metadata.get("syre", {}), record, chapters.address())
     # A fixed id, so that the file is the same each time.
     cell = nbformat.v4.new_markdown_cell(text, id="banner")
