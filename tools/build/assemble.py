@@ -7,6 +7,7 @@ names. Files that stay the same are not touched, so that Sphinx only reads what 
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
 import nbformat
@@ -17,6 +18,11 @@ SKIPPED = {".ipynb_checkpoints", "__pycache__"}
 # A page that holds this line gets its generated part there.
 MARK = "<!-- generated -->"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+# pandas writes the names of an index in a row of its own, below the columns.
+_TWO_HEADERS = re.compile(
+    r"<thead>\s*<tr[^>]*>(.*?)</tr>\s*<tr[^>]*>(.*?)</tr>\s*</thead>", re.DOTALL
+)
+_CELLS = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL)
 NO_KERNEL = (
     '<p class="syre-note">Here Jupyter, Colab and Binder show a panel of controls that trains '
     "anew with your own settings. This page has no kernel to do so.</p>"
@@ -93,10 +99,22 @@ def readable(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
     # A panel of widgets would be dead, so a note says where it lives.
     if WIDGET in data:
         return nbformat.v4.new_output("display_data", {"text/html": NO_KERNEL})
-    # The empty corner of a table of pandas is no heading.
     if "text/html" in data:
-        data["text/html"] = data["text/html"].replace("<th></th>", "<td></td>")
+        html = _TWO_HEADERS.sub(one_header, data["text/html"])
+        # The empty corner of a table of pandas is no heading.
+        data["text/html"] = html.replace("<th></th>", "<td></td>")
     return output
+
+
+def one_header(found: re.Match[str]) -> str:
+    """Return the head of a table of pandas with the index's names in the row of the columns."""
+    columns, names = (_CELLS.findall(row) for row in found.groups())
+    depth = sum(1 for name in names if name)
+    if len(columns) != len(names) or any(names[depth:]) or any(columns[: depth - 1]) or not depth:
+        return found[0]  # columns of several levels
+    corner = " \\ ".join(word for word in (names[depth - 1], columns[depth - 1]) if word)
+    cells = [*names[: depth - 1], corner, *columns[depth:]]
+    return "<thead><tr>" + "".join(f"<th>{cell}</th>" for cell in cells) + "</tr></thead>"
 
 
 def banner(name: str, facts: dict, record: execute.Record | None, url: str) -> str:
