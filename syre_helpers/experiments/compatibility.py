@@ -21,7 +21,7 @@ from .._random import generator
 from ..data import shifted_and_mirrored
 from ..removal import Arm, arms
 from . import _rules as rules
-from ._claims import Claim, Measured, difference, of
+from ._claims import Claim, difference, of
 from ._common import Decayed, cosine, optimizer, seeds_of, standard_arms
 from ._each import fit_each
 from ._images import Batch, accuracy, batches, load_images, mean_loss
@@ -183,10 +183,9 @@ _WITHIN_A_POINT = rules.between(-1, 1)
 _DECAY = of(method="plain decay")
 
 
-def _points(**settings: object) -> Measured:
+def _points(**settings: object) -> difference:
     """Return the measure "accuracy minus that of plain decay, in percentage points"."""
-    measure = difference(of(**settings), _DECAY, "accuracy")
-    return lambda last: 100 * measure(last)
+    return difference(of(**settings), _DECAY, "accuracy", factor=100)
 
 
 _UNIT = "accuracy minus that of plain decay, points"

@@ -8,6 +8,7 @@ one. Two arms are the same if their fields are.
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from .._random import generator
 from .names import canonical_name
 from .pull import Pull
 from .syre import Syre
-from .theta_0 import fan_ins, uniform
+from .theta_0 import fan_ins, is_magnitude, uniform
 from .warning import SyreWarning
 
 Params = Mapping[str, Tensor]
@@ -253,43 +254,108 @@ class metric_only(Arm):
 
 @dataclass(frozen=True)
 class weight_fix(Arm):
-    """W-fix: a random share of the weights is frozen at random values.
+    """W-fix (W-Asymmetric): in each row of the weights a random share of the entries is frozen.
+
+    Weights are tensors of two and more axes: matrices and kernels, whose rows lie along the first
+    axis. Biases, and the gains and biases of norms, are left alone. A model of vectors only has
+    these as its rows. The frozen values are random, and those of a row are drawn without
+    replacement, so that each row has the same number of them.
 
     Parameters
     ----------
-    fraction : float
-        Share of the entries of each parameter that is frozen, 0 to 1.
+    fraction : float or tuple of float
+        Share of the entries of each row that is frozen, 0 to 1, to the nearest whole number of
+        entries; or one share per weight, in the order of the parameters.
     weight_decay : float
         Plain decay on the rest. Default 0.
-    scale : float
-        Standard deviation of the frozen values in units of ``1 / sqrt(fan_in)``. Default 1.
+    kappa : float or tuple of float
+        Standard deviation of the frozen values outright, whatever the size of the layer; or one
+        per weight, likewise. Default 1.
+
+    Raises
+    ------
+    ValueError
+        When it is used: if there are not as many weights as shares or kappas, or if no row of a
+        model is long enough for a single frozen entry.
 
     References
     ----------
     Lim et al., "The Empirical Impact of Neural Parameter Symmetries, or Lack Thereof", NeurIPS
-    2024, where the method is called W-Asymmetric.
+    2024, where the method is called W-Asymmetric. Their MLP of four layers for MNIST freezes 64 of
+    784, 64 of 512, 64 of 512 and 256 of 512 entries of a row, with kappa 1, 1, 1/2 and 1/4
+    (``lmc/train-mlp-mnist.py`` in their repository, cptq/asymmetric-networks).
     """
 
     method = "W-fix"
-    fraction: float
+    fraction: float | tuple[float, ...]
     weight_decay: float = 0.0
-    scale: float = field(default=1.0, kw_only=True)
+    kappa: float | tuple[float, ...] = field(default=1.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_nonnegative("weight_decay", self.weight_decay)
+        for share in _each(self.fraction):
+            check_fraction("fraction", share)
+        for size in _each(self.kappa):
+            check_nonnegative("kappa", size)
+
+    def settings(self) -> dict[str, Any]:  # noqa: D102
+        # A column holds numbers: what differs by layer stands in the label.
+        return {n: None if isinstance(v, tuple) else v for n, v in super().settings().items()}
 
     def start(self, params: Params, seed: int) -> Params:  # noqa: D102
-        values = _gaussian(params, seed, "w-fix value", self.scale)
-        return {n: torch.where(self._frozen(n, p, seed), values[n], p) for n, p in params.items()}
+        started = dict(params)
+        sizes = self._by_weight("kappa", params)
+        for name, frozen in self._frozen(params, seed).items():
+            p = params[name]
+            draw = generator(seed, "w-fix value", canonical_name(name))
+            values = torch.randn(p.shape, generator=draw, dtype=torch.float64).to(p)
+            started[name] = torch.where(frozen, sizes[name] * values, p)
+        return started
 
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
-        mask = {n: (~self._frozen(n, p, seed)).to(p) for n, p in params.items()}
+        mask = {n: (~frozen).to(params[n]) for n, frozen in self._frozen(params, seed).items()}
         return Pull(self.weight_decay, mask=mask)
 
-    def _frozen(self, name: str, p: Tensor, seed: int) -> Tensor:
-        index = torch.arange(p.numel(), device=p.device)
-        unit = uniform(seed, f"w-fix mask|{canonical_name(name)}", index)
-        return (unit < 2 * self.fraction - 1).reshape(p.shape)
+    def _frozen(self, params: Params, seed: int) -> dict[str, Tensor]:
+        """Return where the weights are frozen, by name."""
+        found = {}
+        for name, share in self._by_weight("fraction", params).items():
+            p = params[name]
+            rows = len(p) if p.ndim > 1 else 1
+            index = torch.arange(p.numel(), device=p.device).reshape(rows, -1)
+            order = uniform(seed, f"w-fix mask|{canonical_name(name)}", index).argsort(1)
+            count = math.floor(share * index.shape[1] + 0.5)
+            frozen = torch.zeros_like(index, dtype=torch.bool).scatter(1, order[:, :count], True)
+            found[name] = frozen.reshape(p.shape)
+        if max(_each(self.fraction), default=0) > 0 and not any(
+            bool(f.any()) for f in found.values()
+        ):
+            raise ValueError(
+                f"fraction={self.fraction!r} freezes no entry of any row of {list(found)}; take a "
+                "larger share"
+            )
+        return found
+
+    def _by_weight(self, setting: str, params: Params) -> dict[str, float]:
+        """Return a setting for each weight, by name."""
+        axes = min(2, max((p.ndim for p in params.values()), default=0))
+        names = [
+            name
+            for name, p in params.items()
+            if axes and p.ndim >= axes and not is_magnitude(canonical_name(name))
+        ]
+        value = getattr(self, setting)
+        values = value if isinstance(value, tuple) else (value,) * len(names)
+        if len(values) != len(names):
+            raise ValueError(
+                f"{setting}={value!r} has {len(values)} numbers for the weights {names}"
+            )
+        return dict(zip(names, values, strict=True))
 
     def _strength(self) -> str:
-        return f"{self.method} {_percent(self.fraction)}"
+        shares = "/".join(_percent(share) for share in _each(self.fraction))
+        sizes = "/".join(f"{size:.3g}" for size in _each(self.kappa))
+        return f"{self.method} {shares}" + (f", kappa = {sizes}" if self.kappa != 1 else "")
 
 
 @dataclass(frozen=True)
@@ -587,6 +653,10 @@ def _quiet(*settings: Any) -> Syre:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyreWarning)
         return Syre(*settings)
+
+
+def _each(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _percent(share: float) -> str:
