@@ -220,8 +220,8 @@ _STRONGEST = of(method="syre", sigma_ratio=max)
 _ADDED_AFTER = of(method="bias added after", sigma_ratio=max)
 
 
-_NEARLY_NONE = rules.graded(rules.all_below(0.05), rules.mean_below(0.2))
-_HIGHER = rules.graded(rules.all_above(0), lambda values: bool(values.mean() > values.std()))
+_NEARLY_NONE = rules.below(0.05, partly=0.2)
+_HIGHER = rules.above(0)
 
 CLAIMS = (
     Claim(
@@ -229,7 +229,7 @@ CLAIMS = (
         paper="low-rankness 70%",
         measure=value(_DECAY, "missing_fraction"),
         unit="share of missing dimensions",
-        holds=rules.graded(rules.all_above(0.5), rules.mean_above(0.2)),
+        holds=rules.above(0.5, partly=0.2),
         comment="The share depends on the tolerance, which the paper does not give; without any "
         "decay nothing is missing either.",
     ),
@@ -251,7 +251,7 @@ CLAIMS = (
         comment="So does the same bias added after training, to no less a degree.",
     ),
     Claim(
-        text="Syre 0.01 raises the linear probe of the last layer above plain decay's",
+        text="Syre 1% raises the linear probe of the last layer above plain decay's",
         paper="22.2% to 32.5%",
         measure=difference(_DEFAULT, _DECAY, "probe_last"),
         unit="difference in accuracy",
@@ -259,11 +259,11 @@ CLAIMS = (
         comment="Larger strengths do, and so do the controls.",
     ),
     Claim(
-        text="The probe of the penultimate layer stays as it is under syre 0.01",
+        text="The probe of the penultimate layer stays as it is under syre 1%",
         paper="about 46.8% with and without",
         measure=difference(_DEFAULT, _DECAY, "probe_penultimate"),
         unit="difference in accuracy",
-        holds=lambda values: bool(abs(values.mean()) < 0.02),
+        holds=rules.between(-0.02, 0.02),
         comment="With larger strengths it rises a little, as it does when the bias is added after.",
     ),
     Claim(
@@ -278,7 +278,7 @@ CLAIMS = (
         "after training",
         measure=difference(_STRONGEST, _ADDED_AFTER, "test_contrast"),
         unit="difference in the loss",
-        holds=lambda values: _HIGHER(-values),
+        holds=rules.below(0),
         comment="At the largest strength tried; this is what is left of the effect.",
     ),
     Claim(
@@ -286,7 +286,7 @@ CLAIMS = (
         paper="not tried",
         measure=value(_DECAY, "missing_fraction"),
         unit="share of missing dimensions",
-        holds=rules.all_below(0.05),
+        holds=rules.below(0.05),
         comment="The same coupled decay: Adam divides by the size of the gradient, decay included.",
         presets=("quick-adam",),
     ),
