@@ -1,12 +1,13 @@
 r"""The affine pull: the one formula that every remedy, rival and control is a setting of.
 
 It stands here in three spellings that differ in rounding only: `Pull` for named parameters,
-`pull_together_` for many parameters in few operations, `pulled` for a compiler.
+`pull_together_` and `coupled_together` for many parameters in few operations, `pulled` for a
+compiler.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -16,6 +17,7 @@ from .._checks import check_nonnegative, check_parameters
 
 # Elements pulled at once on a CPU where a buffer is needed: it stays in the cache.
 CACHED = 1 << 18
+Change = Callable[[list[Tensor], list[Tensor]], Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,46 @@ def _pull_advanced_(trios: Sequence[tuple[Tensor, ...]], rate: float) -> None:
     diff = list(torch._foreach_sub(params, theta_0))
     torch._foreach_addcmul_(diff, diff, xi)  # diff + diff * xi
     torch._foreach_add_(params, diff, alpha=-rate)
+
+
+def coupled_together(
+    pull: Pull, names: Sequence[str], params: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> list[Tensor]:
+    """Return gradients as `Pull.coupled` gives them, to the last bit, in as few operations as can be.
+
+    Parameters
+    ----------
+    pull : Pull
+        For parameters that are not stacked.
+    names : sequence of str
+        Of the parameters.
+    params, gradients : sequence of Tensor
+        In the order of the names.
+
+    Returns
+    -------
+    list of Tensor
+        In that order.
+    """
+
+    if not names:
+        return []
+
+    def with_part(part: Mapping[str, Tensor], values: list[Tensor], change: Change) -> list[Tensor]:
+        at = [k for k, name in enumerate(names) if name in part]
+        if at:
+            changed = change([values[k] for k in at], [part[names[k]] for k in at])
+            for k, value in zip(at, changed, strict=True):
+                values[k] = value
+        return values
+
+    def stretched(diff: list[Tensor], xi: list[Tensor]) -> Sequence[Tensor]:
+        return torch._foreach_add(diff, torch._foreach_mul(diff, xi))
+
+    diff = with_part(pull.centre, list(params), torch._foreach_sub)
+    force = torch._foreach_mul(with_part(pull.xi, diff, stretched), float(pull.weight_decay))
+    seen = torch._foreach_add(list(gradients), force)
+    return with_part(pull.mask, list(seen), torch._foreach_mul)
 
 
 def pulled(p: Tensor, theta_0: Tensor, xi: Tensor | None, rate: Tensor) -> Tensor:

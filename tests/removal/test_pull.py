@@ -6,6 +6,7 @@ import torch
 import syre_helpers as sh
 from small_task import net, values
 from syre_helpers.removal import around
+from syre_helpers.removal.pull import coupled_together
 
 DECAY = 0.05
 
@@ -45,3 +46,27 @@ def test_a_decay_that_is_none_is_named(decay, error):
 def test_a_point_of_another_shape_is_named():
     with pytest.raises(ValueError, match=r"point\['0\.bias'\] has the shape \(3,\)"):
         around(sh.Syre().pull(values(net())), {"0.bias": torch.ones(3)})
+
+
+def drawn(draw, kind):
+    """Return some parameters' values of a part of a pull; each parameter has it or not."""
+    return {n: kind(p) for n, p in values(net()).items() if torch.rand((), generator=draw) < 0.5}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_gradients_in_few_operations_are_those_of_one_by_one(seed):
+    draw = torch.Generator().manual_seed(seed)
+
+    def normal(p):
+        return torch.randn(p.shape, dtype=p.dtype, generator=draw)
+
+    centre, xi = drawn(draw, normal), drawn(draw, normal)
+    pull = sh.Pull(DECAY, centre, xi, drawn(draw, lambda p: (normal(p) > 0).to(p)))
+    params = values(net())
+    before = {name: p.clone() for name, p in params.items()}
+    gradients = [normal(p) for p in params.values()]
+    found = coupled_together(pull, list(params), list(params.values()), gradients)
+    for (name, p), gradient, seen in zip(params.items(), gradients, found, strict=True):
+        assert torch.equal(seen, pull.coupled(name, p, gradient))
+        assert torch.equal(p, before[name]), "parameters are left alone"
+    assert coupled_together(pull, [], [], []) == []
