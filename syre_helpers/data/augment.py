@@ -103,9 +103,7 @@ def cropped_and_recoloured(images: Tensor, low: Tensor, high: Tensor, seed: int)
     draw = sent(torch.rand(11, len(images), generator=generator), images.device).to(images.dtype)
     windows = functional.affine_grid(_windows(*draw[:5]), list(images.shape), align_corners=False)
     pixels = (images - low) / (high - low)
-    cropped = functional.grid_sample(
-        pixels, windows, padding_mode="border", align_corners=False
-    )
+    cropped = functional.grid_sample(pixels, windows, padding_mode="border", align_corners=False)
     matrices, lift = _colours(*draw[5:])
     # Contrast is a distance from the mean grey of the image.
     mean = torch.einsum("c,nchw->n", draw.new_tensor(_GREY), cropped) / images[0, 0].numel()

@@ -18,6 +18,7 @@ from ..removal import Arm
 from ..training import fit, train_many
 from ..training.options import columns_of, made_with_seed
 from ..training.processes import launched
+from ..training.speed import hastened, speed
 from ._common import file_in
 from ._images import Batch, batches
 
@@ -49,8 +50,9 @@ def train_arms(
     arms, seeds : sequence
         What to train.
     one_by_one : bool
-        Train with `fit_each`, each seed on batches of its own. Else with `train_many`, all seeds on
-        the batches of seed 0.
+        Train with `fit_each`, each seed on batches of its own. Else with `train_many`; where the
+        data are a function, all seeds on the batches of seed 0. What can be stacked is where the
+        `speed` asks for it.
     file : str
         The name of the checkpoint of stacked models.
     batch_size : int, optional
@@ -67,11 +69,11 @@ def train_arms(
     dict
         Trained parameters and buffers by (arm, seed).
     """
-    if not one_by_one:
+    if not one_by_one or (speed().stacked and not callable(data)):
         shared = (lambda step: data(step, 0)) if callable(data) else tuple(data)
         kept = file_in(checkpoints, file)
         return train_many(
-            make_model, shared, arms, seeds, batch_size=batch_size, checkpoint=kept, **settings
+            lambda: hastened(make_model()), shared, arms, seeds, batch_size=batch_size, checkpoint=kept, **settings
         )
 
     def own(seed: int) -> Callable[[int], Batch]:
@@ -124,7 +126,7 @@ def fit_each(
     for seed in seeds:
         own = data(seed)
         for arm, columns in zip(arms, columns_of(arms), strict=True):
-            model = made_with_seed(make_model, seed)
+            model = hastened(made_with_seed(make_model, seed))
             file = file_in(checkpoints, file_name(arm, seed))
             # What a model draws in training (dropout) must not depend on the runs before it.
             with torch.random.fork_rng():

@@ -42,7 +42,8 @@ class Speed:
     stacked: bool = False
 
 
-_SPEED: ContextVar[Speed] = ContextVar("speed", default=Speed())
+_NOTHING = Speed()
+_SPEED: ContextVar[Speed] = ContextVar("speed", default=_NOTHING)
 
 
 def speed() -> Speed:

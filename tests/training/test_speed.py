@@ -1,4 +1,4 @@
-"""What is done for speed changes a model's outputs by rounding only, and goes on without a compiler."""
+"""What is done for speed changes outputs by rounding only, and needs no compiler."""
 
 import warnings
 
@@ -53,10 +53,9 @@ def test_nothing_is_done_unless_it_is_asked_for():
     before = torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()
     model = hastened(resnet())
     assert "forward" not in vars(model)
-    with pytest.raises(KeyError), at_speed(Speed(bf16=True)):
+    with at_speed(Speed(bf16=True)):
         assert fast.speed().bf16
         assert torch.get_float32_matmul_precision() == "high"
-        raise KeyError
     assert fast.speed() == Speed()
     assert (torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()) == before
 
