@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..training.device import pick_device
-from ._claims import Claim, difference, of, ratio, rows_of, value
+from ._claims import Claim, difference, of, ratio, rows_of, value, verdicts
 from ._grid import grid, split_seeds, variants
 from .record import Record, read_record, write_record
 
@@ -38,6 +38,7 @@ __all__ = [
     "split_seeds",
     "value",
     "variants",
+    "verdicts",
     "write_record",
 ]
 

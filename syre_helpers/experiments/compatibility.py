@@ -21,7 +21,7 @@ from .._random import generator
 from ..data import shifted_and_mirrored
 from ..removal import Arm, arms
 from . import _rules as rules
-from ._claims import Claim, Measured, difference, of
+from ._claims import Claim, difference, of
 from ._common import Decayed, cosine, optimizer, seeds_of, standard_arms
 from ._each import fit_each
 from ._images import Batch, accuracy, batches, load_images, mean_loss
@@ -52,8 +52,6 @@ class Config(Decayed):
     """Strengths at which the start is shifted by the bias too."""
     added_ratios: tuple[float, ...] = (0.1,)
     """Strengths of the bias that is added after training with plain decay."""
-    sigmas: tuple[float, ...] = ()
-    """Strengths of syre given as one number for all layers."""
     lr: float = 0.05
     momentum: float = 0.9
     """Momentum of gradient descent."""
@@ -117,7 +115,6 @@ def compared_arms(config: Config) -> list[Arm]:
         # The cheapest rival, where networks are large enough for the decay to be a usual one.
         *([] if config.data == "digits" else [arms.plain_decay(decay / 10)]),
         *(shifted(arms.syre(decay, ratio)) for ratio in config.shifted_ratios),
-        *(arms.syre(decay, sigma_0=sigma) for sigma in config.sigmas),
         *(arms.bias_added_after(decay, ratio) for ratio in config.added_ratios),
     ]
 
@@ -181,10 +178,9 @@ _WITHIN_A_POINT = rules.between(-1, 1)
 _DECAY = of(method="plain decay", weight_decay=max)
 
 
-def _points(**settings: object) -> Measured:
+def _points(**settings: object) -> difference:
     """Return the measure "accuracy minus that of plain decay, in percentage points"."""
-    measure = difference(of(**settings), _DECAY, "accuracy")
-    return lambda last: 100 * measure(last)
+    return difference(of(**settings), _DECAY, "accuracy", factor=100)
 
 
 CLAIMS = (

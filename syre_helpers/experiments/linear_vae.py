@@ -53,6 +53,8 @@ class Config(Descent):
     weight_decay: float = 1e-3
     sigma_ratios: tuple[float, ...] = (0.001, 0.01, 0.1)
     fix_shares: tuple[float, ...] = (0.1, 0.3)
+    fix_kappas: tuple[float, ...] = (0.25,)
+    """As of W-fix's authors in their last layer; with 1 a share of 0.3 diverges at this `lr`."""
     lr: float = 0.01
     steps: int = 500
 
