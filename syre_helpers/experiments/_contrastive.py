@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from .. import models
 from .._random import generator
+from .._transfer import sent
 from ..data import cropped_and_recoloured, moved_and_noisy
 from ._common import Descent
 
@@ -25,7 +26,7 @@ class Config(Descent):
     """
 
     data: Literal["digits", "mnist", "cifar10", "cifar10_jpeg", "cifar100"] = "digits"
-    """A data set of ``syre_helpers.data``. CIFAR needs the extra `vision`, for kornia."""
+    """A data set of ``syre_helpers.data``. CIFAR-10 (JPEG) needs the extra `vision`, for Pillow."""
     hidden: tuple[int, ...] = (64, 64)
     """Hidden layers of the encoder, for digits and MNIST; the last one is the penultimate layer."""
     width: int = 64
@@ -195,7 +196,7 @@ def views(config: Config, images: Tensor, *purpose: object, seed: int = 0) -> tu
     """
     draw = generator(seed, "views", *purpose)
     chosen = torch.randperm(len(images), generator=draw)[: config.batch_size].repeat(2)
-    batch = images[chosen.to(images.device)]
+    batch = images[sent(chosen, images.device)]
     partner = torch.arange(len(chosen), device=images.device).roll(len(chosen) // 2)
     if images.ndim == 2:
         return moved_and_noisy(batch, draw, config.shift, config.noise), partner

@@ -19,6 +19,7 @@ from ..removal import Arm
 from ..training import fit, train_many
 from ..training.options import columns_of, made_with_seed
 from ..training.processes import launched
+from ..training.speed import hastened, speed
 from ._common import file_in
 from ._images import Batch, batches
 
@@ -51,7 +52,7 @@ def train_arms(
         What to train.
     one_by_one : bool
         Train with `fit_each`; else with `train_many`, where batches that are a function of the seed
-        take one call per seed.
+        take one call per seed. What can be stacked is where the `speed` asks for it.
     file : str
         The name of the checkpoint of stacked models.
     batch_size : int, optional
@@ -68,11 +69,11 @@ def train_arms(
     dict
         Trained parameters and buffers by (arm, seed).
     """
-    if not one_by_one:
+    if not one_by_one or (speed().stacked and not callable(data)):
         if callable(data):
             return _train_each_seed(make_model, data, arms, seeds, checkpoints, file, settings)
         settings |= {"batch_size": batch_size, "checkpoint": file_in(checkpoints, file)}
-        return train_many(make_model, tuple(data), arms, seeds, **settings)
+        return train_many(lambda: hastened(make_model()), tuple(data), arms, seeds, **settings)
 
     def own(seed: int) -> Callable[[int], Batch]:
         # Batches as a function: the loss on all training data at once would not fit in memory.
@@ -151,7 +152,7 @@ def fit_each(
     for seed in seeds:
         own = data(seed)
         for arm, columns in zip(arms, columns_of(arms), strict=True):
-            model = made_with_seed(make_model, seed)
+            model = hastened(made_with_seed(make_model, seed))
             file = file_in(checkpoints, file_name(arm, seed))
             # What a model draws in training (dropout) must not depend on the runs before it.
             with torch.random.fork_rng():

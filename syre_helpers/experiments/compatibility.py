@@ -117,6 +117,8 @@ def compared_arms(config: Config) -> list[Arm]:
     decay = config.weight_decay
     return [
         *standard_arms(config, decay),
+        # The cheapest rival, where networks are large enough for the decay to be a usual one.
+        *([] if config.data == "digits" else [arms.plain_decay(decay / 10)]),
         *(shifted(arms.syre(decay, ratio)) for ratio in config.shifted_ratios),
         *(shifted(arms.syre(decay, sigma_0=sigma)) for sigma in config.shifted_sigmas),
         *(arms.bias_added_after(decay, ratio) for ratio in config.added_ratios),
@@ -180,7 +182,7 @@ def _network(config: Config) -> nn.Module:
 
 # In points of accuracy.
 _WITHIN_A_POINT = rules.between(-1, 1)
-_DECAY = of(method="plain decay")
+_DECAY = of(method="plain decay", weight_decay=max)
 
 
 def _points(**settings: object) -> difference:

@@ -25,6 +25,7 @@ from ..data import DataSplit
 from ..measures import effective_rank, missing_fraction, probe_accuracy
 from ..removal import Arm, SyreWarning, arms
 from ..training.options import made_with_seed
+from ..training.speed import hastened
 from . import _rules as rules
 from ._claims import Claim, Measured, Rows, difference, of, value
 from ._common import cosine, fit_settings, standard_arms, strengths
@@ -192,7 +193,7 @@ def _controls(
     def make_model() -> Branched:
         return _make_model(config, images.x_train.shape[1])
 
-    model = made_with_seed(make_model, seed).to(config.device)
+    model = hastened(made_with_seed(make_model, seed)).to(config.device)
     params = {n: state[n].to(config.device) for n, _ in model.named_parameters()}
     controls = [
         FreshLastLayer(decay, make_model),

@@ -158,7 +158,7 @@ def train(config: Config, checkpoints: Path | None = None) -> tuple[pd.DataFrame
     for decay in (0.0, *config.decays):
         trained |= train_arms(
             lambda: _model(config, data),
-            (data.x_train.to(config.device), data.y_train.to(config.device)),
+            (data.x_train, data.y_train),
             _trained_arms(config, decay),
             one_by_one=one_by_one(config),
             file=f"decay {decay:g}.pt",
@@ -197,7 +197,7 @@ def _trained_arms(config: Config, decay: float) -> list[Arm]:
 
 
 def _load(config: Config) -> DataSplit:
-    split = load_images(config.data, config.n_train, config.n_test)
+    split = load_images(config.data, config.n_train, config.n_test, config.device)
     scaled = {k: config.input_scale * getattr(split, k) for k in ("x_train", "x_test")}
     return split._replace(**scaled)
 
@@ -216,12 +216,12 @@ def _measured(config: Config, data: DataSplit, params: Params) -> dict[str, floa
     model.load_state_dict({n: p.to(config.device) for n, p in params.items()})
 
     def output(x: Tensor) -> Tensor:
-        return in_parts(lambda part: model(part.to(config.device)).cpu(), x)
+        return in_parts(model, x)
 
     logits = output(data.x_test)
     *_, readout = model
-    y = data.y_test[: config.rank_samples].to(config.device)
-    x = features(dict(model.named_parameters()), model, data.x_test[: len(y)].to(config.device))
+    y = data.y_test[: config.rank_samples]
+    x = features(dict(model.named_parameters()), model, data.x_test[: len(y)])
     assert isinstance(readout, nn.Linear)
     return {
         "train_loss": float(cross_entropy(output(data.x_train), data.y_train)),
