@@ -25,6 +25,7 @@ from .measures import (
 from .removal import Arm, Pull, Syre, SyreWarning, arms, effective_parameters
 from .symmetry import (
     Reflection,
+    find_reflections,
     pair_sign_reflection,
     permutation_reflection,
     rotation_reflection,
@@ -51,6 +52,7 @@ __all__ = [
     "escape_force",
     "exercises",
     "experiments",
+    "find_reflections",
     "fit",
     "fit_many",
     "interactive",

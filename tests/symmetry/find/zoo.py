@@ -1,11 +1,12 @@
 """Small networks of every kind, each with the symmetries that a closed formula gives it.
 
-The expected families were written down before the search existed. ``P5`` is the permutations of 5
-units, ``S5`` their sign flips, ``R5`` the rotations O(5), ``M5`` swaps among 5 modules, and ``2xP5``
-two such families. ``S1`` is one sign flip of a whole part of the network.
+The expected families were written down before the search existed. ``P5`` is the permutations of
+5 units, ``S5`` their sign flips, ``R5`` the rotations O(5), ``M5`` swaps among 5 modules, and
+``2xP5`` two such families. ``S1`` is one sign flip of a whole part of the network.
 """
 
 import collections
+import itertools
 import re
 
 import torch
@@ -71,7 +72,7 @@ def param(*shape):
 
 def mlp(*widths, activation=nn.ReLU, norm=None):
     layers = []
-    for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (a, b) in enumerate(itertools.pairwise(widths)):
         layers.append(nn.Linear(a, b))
         if i < len(widths) - 2:
             layers += [norm(b)] if norm else []
@@ -524,8 +525,7 @@ def all_frozen():
 
 @case("P5", ROWS)
 def unused_layer():
-    model = Function(lambda m, x: m.net(x), net=mlp(4, 5, 3), spare=mlp(4, 7, 3))
-    return model
+    return Function(lambda m, x: m.net(x), net=mlp(4, 5, 3), spare=mlp(4, 7, 3))
 
 
 @case("R2", ROWS)
@@ -705,8 +705,9 @@ def conv1d():
 class SelfAttention(nn.Module):
     """All ways to write it: packed or not, causal, with biases, with fewer keys than queries."""
 
-    def __init__(self, dim, heads, *, keys=None, bias=True, packed=False, rope=False, norm=False):
+    def __init__(self, dim, heads, *, keys=None, bias=True, packed=False, rope=False, causal=True):
         super().__init__()
+        self.causal = causal
         self.heads, self.keys, self.size = heads, keys or heads, dim // heads
         self.rope, self.packed = rope, packed
         inner = self.keys * self.size
@@ -717,7 +718,7 @@ class SelfAttention(nn.Module):
             self.k = nn.Linear(dim, inner, bias=bias)
             self.v = nn.Linear(dim, inner, bias=bias)
         self.o = nn.Linear(dim, dim, bias=bias)
-        self.norm = nn.RMSNorm(self.size) if norm else None
+        self.norm = None
 
     def forward(self, x):
         batch, length, _ = x.shape
@@ -733,7 +734,7 @@ class SelfAttention(nn.Module):
                 z[:, :, None].expand(-1, -1, self.heads // self.keys, -1, -1).flatten(1, 2)
                 for z in (k, v)
             )
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         return self.o(y.transpose(1, 2).reshape(batch, length, -1))
 
 
@@ -815,7 +816,7 @@ def query_key_norm():
 class PostNorm(nn.Module):
     def __init__(self, dim, heads, hidden):
         super().__init__()
-        self.attention = SelfAttention(dim, heads)
+        self.attention = SelfAttention(dim, heads, causal=False)
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.mlp = mlp(dim, hidden, dim, activation=nn.GELU)
 
@@ -1060,8 +1061,9 @@ def mixed_dtypes():
     return Function(forward, a=nn.Linear(4, 6), table=nn.Embedding(2, 6), b=nn.Linear(6, 3))
 
 
-# Token mixing: hidden units over the places, and hidden units over the channels.
-@case("P6 P7", SEQUENCE)
+# Token mixing: hidden units over the places, and hidden units over the channels. S1, which was
+# missed when this table was written: no activation stands between the two networks.
+@case("P6 P7 S1", SEQUENCE)
 def mixer():
     return Function(
         lambda m, x: m.channels(m.tokens(x.transpose(1, 2)).transpose(1, 2)),
