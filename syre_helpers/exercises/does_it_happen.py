@@ -62,6 +62,5 @@ check_does_it_happen_shrinking = Number(
         "After so many steps about 37% is left.": 1 / _RATE,
         "The learning rate multiplies the decay, too.": math.log(1e8) / 0.002,
         "The decay multiplies the learning rate, too.": math.log(1e8) / 0.1,
-        "Each step takes off a share of what is left, not of what was there at first.": 1e8,
     },
 )
