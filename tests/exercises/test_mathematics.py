@@ -132,6 +132,22 @@ def factor_by_a_step(u, w, lr, gamma):
     return (moved[0] ** 2 - moved[1] ** 2) / (u**2 - w**2)
 
 
+def change_by_definition(p, P, c, theta_0, gamma):
+    """Return the change of the penalty when p is reflected."""
+    mirrored = p - 2 * P @ (p - c)
+    return gamma * ((mirrored - theta_0).square().sum() - (p - theta_0).square().sum())
+
+
+def distance_of_the_saddle(curvature=-0.3, decay=0.1, theta_0=0.02):
+    """Find by bisection where the slope of the loss with its penalty is zero."""
+    low, high = -1.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        falls = curvature * middle + decay * (middle - theta_0) < 0
+        low, high = (low, middle) if falls else (middle, high)
+    return abs(low)
+
+
 ANSWERS = {
     "continuous_symmetries_survivor": survivor_by_projection,
     "continuous_symmetries_quiet_place": quiet_place_by_constraints,
@@ -161,6 +177,8 @@ ANSWERS = {
     "self_supervised_collapse_width": first_width_with_a_null_vector(),
     "syre_longer_wait": longer_wait(),
     "what_it_costs_ridge": ridge_by_descent,
+    "what_is_proved_change": change_by_definition,
+    "what_is_proved_distance": distance_of_the_saddle(),
     "when_not_to_share": share_at_rest(),
     "when_not_to_trapped": trapped_by_curvature,
     "why_training_falls_in_longer_plateau": steps_until(

@@ -11,7 +11,7 @@ from datetime import date
 
 import nbformat
 
-from tools.build import api, chapters, cost_curves, execute, files, links, templates
+from tools.build import api, chapters, cost_curves, execute, files, links, statements, templates
 
 SKIPPED = {".ipynb_checkpoints", "__pycache__"}
 # A page that holds this line gets its generated part there.
@@ -63,6 +63,9 @@ def chapter(name: str) -> str:
     record = execute.load_record(name)
     if record:
         merge(notebook, nbformat.read(executed, as_version=4))
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = statements.boxed(cell.source)
     text = banner(name, notebook.metadata.get("syre", {}), record, chapters.address())
     # A fixed id, so that the file is the same each time.
     cell = nbformat.v4.new_markdown_cell(text, id="banner")
