@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from found_answers import FOUND, FUNCTIONS
 from syre_helpers import exercises
 from syre_helpers.experiments import linear_vae
 from syre_helpers.experiments.simclr import nt_xent
@@ -218,3 +219,37 @@ def test_the_return_is_that_of_simulated_episodes():
     assert earned == pytest.approx(
         exercises.check_reinforcement_learning_return.right(0.7), rel=0.01
     )
+
+
+CHAPTERS = [
+    *("reflections", "permutation", "sign_and_rescaling", "rotation", "why_training_falls_in"),
+    *("ignored_features", "lost_dimensions", "syre", "what_is_proved", "continuous_symmetries"),
+    "how_strong",
+]
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_a_reader_would_find_is_accepted(name):
+    verdict = getattr(exercises, f"check_{name}")(FOUND[name]())
+    assert verdict, verdict
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_another_function_is_accepted(name):
+    verdict = getattr(exercises, f"check_{name}")(FUNCTIONS[name])
+    assert verdict, verdict
+
+
+def test_every_exercise_of_the_first_two_parts_has_an_answer_found_in_another_way():
+    names = [name.removeprefix("check_") for name in dir(exercises)]
+    asked = {name for name in names if name.startswith(tuple(f"{c}_" for c in CHAPTERS))}
+    assert asked == (FOUND.keys() | FUNCTIONS.keys() | ANSWERS.keys()) & asked
+
+
+@pytest.mark.parametrize("name", ["reflections_which", "lost_dimensions_optimizers"])
+def test_choices_come_as_letters_in_any_way(name):
+    check = getattr(exercises, f"check_{name}")
+    letters = sorted(check.right)
+    ways = ["".join(letters), ", ".join(letters), " ".join(letters).upper(), " and ".join(letters)]
+    for way in [*ways, letters, set(letters), tuple(letters)]:
+        assert check(way), way
