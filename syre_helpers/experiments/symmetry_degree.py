@@ -53,7 +53,7 @@ class Config(Descent):
     decays, or products of strengths and decays.
     """
 
-    d: int = 64
+    d: int = 48
     """Weights, and mirrors; an even number."""
     near: float = 0.05
     """The distance from a mirror plane below which the weights count as on it: c."""
@@ -73,11 +73,11 @@ class Config(Descent):
     sigmas: tuple[float, ...] = (0.1, 0.3, 0.5, 1.0, 2.0, 4.0)
     pulls: tuple[float, ...] = (0.03, 0.1)
     """Strengths of the decay of syre."""
-    lr: float = 0.05
-    steps: int = 1000
+    lr: float = 0.1
+    steps: int = 500
 
 
-PRESETS = {"quick": Config(), "full-size": Config(d=128)}
+PRESETS = {"quick": Config(), "full-size": Config(d=96, steps=1000, seeds=24)}
 
 
 def compared_arms(config: Config) -> list[Arm]:
