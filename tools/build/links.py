@@ -47,7 +47,7 @@ def setup_cell(url: str, extra: str = "") -> str:
         + (missing + install if chapters.is_published(url) else "")
         + missing
         + "    raise ModuleNotFoundError(\n"
-        f'        "This notebook needs syre_helpers{option}, which is not installed. In a copy of "\n'
+        f'        "This notebook needs syre_helpers{option}, which is missing. In a copy of "\n'
         f'        "the book\'s repository run `pip install .{option}`, and restart the kernel."\n'
         "    )"
     )
