@@ -73,7 +73,13 @@ def train_arms(
         shared = (lambda step: data(step, 0)) if callable(data) else tuple(data)
         kept = file_in(checkpoints, file)
         return train_many(
-            lambda: hastened(make_model(), alone=False), shared, arms, seeds, batch_size=batch_size, checkpoint=kept, **settings
+            lambda: hastened(make_model(), alone=False),
+            shared,
+            arms,
+            seeds,
+            batch_size=batch_size,
+            checkpoint=kept,
+            **settings,
         )
 
     def own(seed: int) -> Callable[[int], Batch]:

@@ -221,7 +221,6 @@ def coupled_together(
     list of Tensor
         In that order.
     """
-
     if not names:
         return []
 

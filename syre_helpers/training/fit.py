@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from .identity import identity
 from .loop import train
 from .options import MakeOptimizer, Measure, Options, Schedule, due, last_due
 from .processes import Processes
+from .stacked.memory import out_of_memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,8 +153,23 @@ def fit(
             kept.save(state | {"random": random.drawn()})
         processes.wait()  # no process goes on before it is whole
 
-    rows = train(one, options, batches, state, keep, kept.due, silent=not processes.main)
+    with _advice(batch_size):
+        rows = train(one, options, batches, state, keep, kept.due, silent=not processes.main)
     return table_of(one.runs, rows)
+
+
+@contextmanager
+def _advice(batch_size: int | None) -> Iterator[None]:
+    """Say what to do where memory runs out: unlike in `fit_many`, there is nothing to halve."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if out_of_memory(error):
+            error.add_note(
+                f"fit trains one model on whole batches (batch_size={batch_size}): make them "
+                "smaller, or measure fewer samples at once"
+            )
+        raise
 
 
 class _OneModel:

@@ -83,7 +83,8 @@ def _smoke(device: str) -> Part:
 
 def _tests(device: str) -> Part:
     # On the CPU only the quick ones: those of the compiler take minutes there.
-    chosen = ("-k", "theta_0 or scaler or one_model or rate") if device == "cpu" else ()
+    quick = "theta_0 or scaler or (one_model and not waits) or pinned or remedy"
+    chosen = ("-k", quick) if device == "cpu" else ()
     command = (
         "-m", "pytest", "tests/test_on_a_gpu.py", "-v", "-p", "no:cacheprovider", *chosen,
     )  # fmt: skip
@@ -115,4 +116,6 @@ def _recording(one: Recording, device: str) -> Part:
     seconds = estimate.seconds(one)
     what = f"recording, {one.experiment} {one.preset}, {len(one.groups)} parts by seeds"
     # Seed by seed, so what is cut off has recorded some, and goes on another time.
-    return Part(f"record {one.name}", what, command, seconds, 4 * seconds, seconds / len(one.groups))
+    return Part(
+        f"record {one.name}", what, command, seconds, 4 * seconds, seconds / len(one.groups)
+    )

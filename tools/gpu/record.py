@@ -33,7 +33,9 @@ Group = tuple[int, ...]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and record; return 1 if some seeds could not be."""
-    parser = argparse.ArgumentParser(prog="tools.gpu.record", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="tools.gpu.record", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("experiment")
     parser.add_argument("preset")
     parser.add_argument("--device", default="cuda", help="cpu: a rehearsal on false images")

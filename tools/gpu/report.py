@@ -27,7 +27,12 @@ def summary(status: dict[str, dict[str, Any]], out: Path) -> str:
     str
         The states of the parts, then what was found.
     """
-    lines = ["# Run on a GPU", "", "| part | state | seconds | estimated | |", "|---|---|---:|---:|---|"]
+    lines = [
+        "# Run on a GPU",
+        "",
+        "| part | state | seconds | estimated | |",
+        "|---|---|---:|---:|---|",
+    ]
     for name, entry in status.items():
         numbers = f"{entry.get('seconds', '')} | {entry['estimated']:.0f}"
         lines.append(f"| {name} | {entry['state']} | {numbers} | {entry.get('reason', '')} |")
