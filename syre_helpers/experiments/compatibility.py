@@ -78,7 +78,7 @@ _ON_A_GPU = replace(
 PRESETS = {
     "quick": Config(),
     "cuda": replace(_ON_A_GPU, epochs=15, seeds=3),
-    "cuda-small": replace(_ON_A_GPU, width=16, epochs=10),
+    "cuda-small": replace(_ON_A_GPU, width=16, epochs=8),
     # On CIFAR-10 (JPEG), with a short schedule.
     "cifar": replace(
         _RESNET,

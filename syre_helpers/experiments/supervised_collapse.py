@@ -88,7 +88,15 @@ PRESETS = {
     "paper": replace(_MNIST, hidden=(128, 128), batch_size=128, steps=2340),
     "paper-vit": _VIT,
     # A tenth of that schedule, for minutes on one large GPU: `make gpu`.
-    "cuda-vit": replace(_VIT, data="cifar10_jpeg", sigmas=(0.01, 0.1), steps=3900, seeds=3),
+    "cuda-vit": replace(
+        _VIT,
+        data="cifar10_jpeg",
+        decays=(0.5, 2.0),
+        sigmas=(0.01, 0.1),
+        fix_shares=(),
+        steps=3900,
+        seeds=3,
+    ),
 }
 
 

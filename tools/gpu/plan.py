@@ -66,6 +66,7 @@ def parts(*, rehearse: bool = False) -> list[Part]:
     device = "cpu" if rehearse else "cuda"
     found = [_smoke(device), _tests(device), *_speed(device)]
     found += [_recording(one, device) for one in RECORDINGS]
+    found.append(_tests(device, "benchmarks_run", "tests of benchmarks", 120))
     if not rehearse:
         return found
     # As on a machine without a compiler: nothing may need one, and nothing waits for one.
@@ -78,19 +79,20 @@ def parts(*, rehearse: bool = False) -> list[Part]:
 
 def _smoke(device: str) -> Part:
     command = ("-m", "tools.gpu.smoke", "--device", device, "--out", "{out}")
-    return Part("smoke", "every way through the package, small", command, 50, 90)
+    return Part("smoke", "every way through the package, small", command, 45, 100)
 
 
-def _tests(device: str) -> Part:
-    # On the CPU only the quick ones: those of the compiler take minutes there.
-    quick = "theta_0 or scaler or (one_model and not waits) or pinned or remedy"
-    chosen = ("-k", quick) if device == "cpu" else ()
-    command = (
-        "-m", "pytest", "tests/test_on_a_gpu.py", "-v", "-p", "no:cacheprovider", *chosen,
-    )  # fmt: skip
+def _tests(
+    device: str, which: str = "not benchmarks_run", name: str = "tests", seconds: float = 70
+) -> Part:
+    if device == "cpu":  # only quick ones: those of the compiler take minutes there
+        which = f"({which}) and (theta_0 or scaler or single or pinned or network)"
+    program = ("-m", "pytest", "tests/test_on_a_gpu.py", "-v", "-p", "no:cacheprovider")
+    environment = {"SYRE_TESTED_ON": device}
     return Part(
-        "tests", "the tests for a GPU", command, 110, 200, environment={"SYRE_TESTED_ON": device}
-    )
+        name, "tests that need a GPU", (*program, "-k", which), seconds, 2 * seconds,
+        environment=environment,
+    )  # fmt: skip
 
 
 def _speed(device: str) -> list[Part]:
@@ -102,20 +104,18 @@ def _speed(device: str) -> list[Part]:
 
     none = ("--no-compile",) if device == "cpu" else ()
     return [
-        program("many_models", "256 models as one against a loop", 55, *none),
+        program("many_models", "256 models as one against a loop", 45, *none),
         program("computed_cost", "a whole step, plain decay against nothing stored", 25),
-        program("step_alone", "the pull alone, 1e9 parameters", 40),
-        program("graphs", "fit_many with CUDA graphs and without", 45),
+        program("step_alone", "the pull alone, 1e9 parameters", 30),
+        program("graphs", "fit_many with CUDA graphs and without", 30),
     ]
 
 
 def _recording(one: Recording, device: str) -> Part:
-    command = (
-        "-m", "tools.gpu.record", one.experiment, one.preset, "--device", device, "--out", "{out}",
-    )  # fmt: skip
+    program = ("-m", "tools.gpu.record", one.experiment, one.preset)
+    command = (*program, "--device", device, "--out", "{out}")
     seconds = estimate.seconds(one)
-    what = f"recording, {one.experiment} {one.preset}, {len(one.groups)} parts by seeds"
-    # Seed by seed, so what is cut off has recorded some, and goes on another time.
-    return Part(
-        f"record {one.name}", what, command, seconds, 4 * seconds, seconds / len(one.groups)
-    )
+    # Seeds are written one group after the other: what is cut off has recorded some of them.
+    least = seconds * min(1.0, one.processes / len(one.groups))
+    what = f"recording, seeds in {len(one.groups)} groups"
+    return Part(f"record {one.name}", what, command, seconds, 4 * seconds, least)

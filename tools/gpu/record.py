@@ -96,9 +96,9 @@ def gather(recording: Recording, out: Path) -> int:
     done = [record for record in found if record is not None]
     if done:
         facts = dict(done[0].provenance)
-        facts["config"] = facts["config"] | {
-            "seeds": [s for record in done for s in record.provenance["config"]["seeds"]]
-        }
+        seeds = [s for record in done for s in record.provenance["config"]["seeds"]]
+        counted = len(seeds) if seeds == list(range(len(seeds))) else seeds
+        facts["config"] = facts["config"] | {"seeds": counted}
         facts["seconds"] = round(sum(record.provenance["seconds"] for record in done), 1)
         facts["side_by_side"] = recording.processes
         facts["command"] = f"python -m tools.gpu --only {recording.name}"

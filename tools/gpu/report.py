@@ -49,15 +49,14 @@ def _smoke(out: Path) -> Iterable[str]:
 
 
 def _tests(out: Path) -> Iterable[str]:
-    log = out / "logs" / "tests.txt"
-    if log.exists():
+    for log in sorted((out / "logs").glob("tests*.txt")):
         # Line by line, so that a run that was cut off counts too.
         outcomes = re.findall(
             r"^(\S+::\S.*?) (PASSED|FAILED|SKIPPED|ERROR)", log.read_text(errors="replace"), re.M
         )
         counts = {word: sum(w == word for _, w in outcomes) for _, word in outcomes}
         said = ", ".join(f"{n} {word.lower()}" for word, n in counts.items()) or "none ended"
-        yield f"- tests: {said}"
+        yield f"- {log.stem}: {said}"
         yield from (f"  - {name} {word.lower()}" for name, word in outcomes if word[0] in "FE")
 
 
