@@ -21,7 +21,8 @@ from ._common import Descent
 class Config(Descent):
     """Settings of the experiment; those that others have too are in `Descent`.
 
-    On CIFAR a seed also sets the views; elsewhere all seeds see the same ones.
+    A seed sets the training images' order and views too. The test images, and the views of them on
+    which the loss is measured, are the same for all.
     """
 
     data: Literal["digits", "mnist", "cifar10", "cifar10_jpeg", "cifar100"] = "digits"
@@ -51,6 +52,9 @@ class Config(Descent):
     sigma_ratios: tuple[float, ...] = (0.01, 0.1, 0.3)
     """Strengths of syre, each beside its control, in units of each layer's
     ``1 / sqrt(fan_in)``."""
+    sigmas: tuple[float, ...] = (0.01, 0.1)
+    """Strengths of syre that are one number for all parameters, each beside its control: those of
+    the paper."""
     sigma_D: float = 0.5
     """Half-width of the entries of D, in D only and syre + D."""
     ablation: bool = True
