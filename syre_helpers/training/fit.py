@@ -202,12 +202,12 @@ class _OneModel:
     def begin(self) -> None:
         """Go where the arm starts."""
         self._write(self._run.arm.start(self._run.initial, self._run.seed))
-        self._pull = self._run.arm.pull(self._run.initial, self._run.seed, 0)
+        self._pull = self._pull_at(0)
 
     def advance(self, step: int, batch: Batch) -> None:
         """Take a step, counted from 0, and let the arm do what it does after it."""
         if due(self._run.arm.pull_every, step):
-            self._pull = self._run.arm.pull(self._run.initial, self._run.seed, step)
+            self._pull = self._pull_at(step)
         self._options.set_rate(self.optimizer, self._rate, step)
         self.model.train()
         self.optimizer.zero_grad()
@@ -240,7 +240,7 @@ class _OneModel:
         self.optimizer.load_state_dict(state["optimizer"])
         # A pull depends on the initial parameters and the step of its last renewal only.
         renewed = last_due(self._run.arm.pull_every, state["step"])
-        self._pull = self._run.arm.pull(self._run.initial, self._run.seed, renewed)
+        self._pull = self._pull_at(renewed)
 
     def map(
         self, function: Callable[[Params], Tensor], which: Sequence[int], at_once: int
@@ -251,6 +251,16 @@ class _OneModel:
     def predict(self, values: Params, x: Tensor | None) -> Tensor:
         """Return the model's output."""
         return self._processes.output(self.model, x)
+
+    def _pull_at(self, step: int) -> Pull:
+        """Return the arm's pull, whose tensors lie in memory as the parameters do."""
+        pull = self._run.arm.pull(self._run.initial, self._run.seed, step)
+        # In another order, as of images with channels last, each would need operations of its own.
+        parts = (
+            {name: _laid_out(value, self.params[name]) for name, value in part.items()}
+            for part in (pull.centre, pull.xi, pull.mask)
+        )
+        return Pull(pull.weight_decay, *parts)
 
     @torch.no_grad()
     def _pull_once(self) -> None:
@@ -277,3 +287,7 @@ class _OneModel:
         for name, value in values.items():
             if self.params[name].requires_grad:
                 self.params[name].copy_(value)
+
+
+def _laid_out(value: Tensor, like: Tensor) -> Tensor:
+    return value if value.stride() == like.stride() else torch.empty_like(like).copy_(value)

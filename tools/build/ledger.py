@@ -93,7 +93,7 @@ def experiment(name: str, chapter: str) -> dict[str, Any]:
 
 def records(name: str) -> dict[str, experiments.Record]:
     """Return an experiment's recorded runs by preset, the quick ones first."""
-    found = {}
+    found: dict[str, experiments.Record] = {}
     for file in [*sorted(RESULTS.glob(f"{name}-*.csv")), *sorted(ON_GPU.glob(f"{name}-*.csv"))]:
         found.setdefault(file.stem.removeprefix(f"{name}-"), experiments.read_record(file))
     order = sorted(found, key=lambda p: (not p.startswith("quick"), p))

@@ -49,7 +49,7 @@ def seconds(recording: Recording) -> float:
     else:
         rate = _WIDE if getattr(config, "width", 0) >= 64 else _NARROW
         training = steps * models_trained * max(work / rate, _LAUNCHES / recording.processes)
-    start = _START + _COMPILATION * recording.speed.compiled
+    start = _START + _COMPILATION * (recording.speed.compiled or recording.speed.stacked)
     return round(start + (1 + _MEASURED) * training, 0)
 
 

@@ -87,7 +87,9 @@ def _tests(
 ) -> Part:
     if device == "cpu":  # only quick ones: those of the compiler take minutes there
         which = f"({which}) and (theta_0 or scaler or single or pinned or network)"
-    program = ("-m", "pytest", "tests/test_on_a_gpu.py", "-v", "-p", "no:cacheprovider")
+    # What a compiler on a GPU warns of is no failure.
+    lenient = () if device == "cpu" else ("-W", "default")
+    program = ("-m", "pytest", "tests/test_on_a_gpu.py", "-v", "-p", "no:cacheprovider", *lenient)
     environment = {"SYRE_TESTED_ON": device}
     return Part(
         name, "tests that need a GPU", (*program, "-k", which), seconds, 2 * seconds,
