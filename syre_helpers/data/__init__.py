@@ -20,11 +20,11 @@ __all__ = [
     "linear_regression",
     "low_rank_matrix",
     "mnist",
+    "moved_and_noisy",
     "packaged_file",
     "packaged_origin",
     "packaged_weights",
     "recorded",
-    "moved_and_noisy",
     "shifted_and_mirrored",
     "teacher_regression",
 ]
