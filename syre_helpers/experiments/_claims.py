@@ -172,20 +172,17 @@ def verdicts(claims: Iterable[Claim], tables: Mapping[str, pd.DataFrame]) -> pd.
     return pd.DataFrame(rows)
 
 
-def of(**settings: object) -> Rows:
-    """Return a selector of one arm's rows by the columns that hold its settings.
+class of:
+    """A selector of one arm's rows by the columns that hold its settings.
+
+    Called with a table that has one row per arm and seed, it returns the arm's rows, indexed by
+    seed. It raises ValueError where no row fits, or the rows of more than one arm.
 
     Parameters
     ----------
     **settings : object
         Columns and the value that each must have. A function, such as ``max``, is called with the
         values of those rows that are left by then, and returns the one to take.
-
-    Returns
-    -------
-    callable
-        Takes a table with one row per arm and seed, and returns the arm's rows, indexed by seed.
-        It raises ValueError where no row fits, or the rows of more than one arm.
 
     Examples
     --------
@@ -195,9 +192,13 @@ def of(**settings: object) -> Rows:
     [4]
     """
 
-    def rows(table: pd.DataFrame) -> pd.DataFrame:
+    def __init__(self, **settings: object) -> None:
+        self.settings = settings
+
+    def __call__(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the arm's rows in a table, indexed by seed."""
         left = table
-        for name, wanted in settings.items():
+        for name, wanted in self.settings.items():
             column = left[name]
             if callable(wanted):
                 left = left[column == wanted(column.dropna())]
@@ -206,12 +207,10 @@ def of(**settings: object) -> Rows:
                 left = left[(column.fillna("") if isinstance(wanted, str) else column) == wanted]
         if left.empty or left.seed.duplicated().any():
             raise ValueError(
-                f"{settings} must fit one arm, and fits {list(dict.fromkeys(left.arm))} of "
+                f"{self.settings} must fit one arm, and fits {list(dict.fromkeys(left.arm))} of "
                 f"{list(dict.fromkeys(table.arm))}"
             )
         return left.set_index("seed").sort_index()
-
-    return rows
 
 
 def rows_of(table: pd.DataFrame, arm: Arm) -> pd.DataFrame:
@@ -247,8 +246,9 @@ def rows_of(table: pd.DataFrame, arm: Arm) -> pd.DataFrame:
     return kept
 
 
-def value(rows: Rows, column: str) -> Measured:
-    """Return the measure of a claim about one arm.
+@dataclass(frozen=True)
+class value:
+    """The measure of a claim about one arm.
 
     Parameters
     ----------
@@ -256,13 +256,38 @@ def value(rows: Rows, column: str) -> Measured:
         The arm, from `of`.
     column : str
         What is measured.
-
-    Returns
-    -------
-    callable
-        The argument ``measure`` of `Claim`.
     """
-    return lambda last: rows(last)[column]
+
+    rows: Rows
+    column: str
+
+    def __call__(self, last: pd.DataFrame) -> pd.Series:
+        """Return one number per seed from the rows of a run's last step."""
+        return self.rows(last)[self.column]
+
+
+@dataclass(frozen=True)
+class difference:
+    """The measure of a claim about one arm minus another, seed by seed.
+
+    Parameters
+    ----------
+    rows, other : callable
+        The arms, from `of`.
+    column : str
+        What is measured.
+    factor : float
+        What the difference is multiplied with, such as 100 for percentage points. Default 1.
+    """
+
+    rows: Rows
+    other: Rows
+    column: str
+    factor: float = 1.0
+
+    def __call__(self, last: pd.DataFrame) -> pd.Series:
+        """Return one difference per seed from the rows of a run's last step."""
+        return self.factor * (self.rows(last)[self.column] - self.other(last)[self.column])
 
 
 @dataclass(frozen=True)
@@ -289,34 +314,5 @@ class ratio:
     geometric: bool = True
 
     def __call__(self, last: pd.DataFrame) -> pd.Series:
-        """Return one ratio per seed.
-
-        Parameters
-        ----------
-        last : pandas.DataFrame
-            The rows of a run's last step.
-
-        Returns
-        -------
-        pandas.Series
-            Indexed by seed.
-        """
+        """Return one ratio per seed from the rows of a run's last step."""
         return self.rows(last)[self.column] / self.other(last)[self.other_column or self.column]
-
-
-def difference(rows: Rows, other: Rows, column: str) -> Measured:
-    """Return the measure of a claim about one arm minus another, seed by seed.
-
-    Parameters
-    ----------
-    rows, other : callable
-        The arms, from `of`.
-    column : str
-        What is measured.
-
-    Returns
-    -------
-    callable
-        The argument ``measure`` of `Claim`.
-    """
-    return lambda last: rows(last)[column] - other(last)[column]

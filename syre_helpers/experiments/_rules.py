@@ -34,12 +34,21 @@ class Interval:
     seeds: int
 
     def __str__(self) -> str:
-        """Return mean and ends to three digits, with the number of seeds."""
+        """Return mean and ends, to the digits that the width allows, and the number of seeds."""
         if self.low == self.high:
             return f"{self.mean:.3g} in all {self.seeds} seeds"
-        # Far below the width of the interval a mean is rounding, or chance.
-        mean = 0.0 if abs(self.mean) < 1e-3 * (self.high - self.low) else self.mean
-        return f"{mean:.3g} [{self.low:.3g}, {self.high:.3g}], {self.seeds} seeds"
+        ends = (self.mean, self.low, self.high)
+        mean, low, high = (_digits(end, self.high - self.low) for end in ends)
+        return f"{mean} [{low}, {high}], {self.seeds} seeds"
+
+
+def _digits(number: float, width: float) -> str:
+    """Return a number with the last digit that an interval of this width leaves a meaning."""
+    if not math.isfinite(number) or not math.isfinite(width):
+        return f"{number:.3g}"
+    digits = 1 - math.floor(math.log10(width / 2))
+    text = f"{round(number, digits):,.{min(max(digits, 0), 8)}f}"
+    return text.removeprefix("-") if not float(text.replace(",", "")) else text  # never "-0.00"
 
 
 def interval(values: pd.Series, geometric: bool = False) -> Interval:

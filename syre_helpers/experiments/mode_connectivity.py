@@ -183,7 +183,8 @@ CLAIMS: tuple[Claim, ...] = (
         comment="The networks differ in their initial values and their batches.",
     ),
     Claim(
-        text="The barrier is a matter of the units' order: putting them in order at least halves it.",
+        text="The barrier is a matter of the units' order: putting them in order at least halves "
+        "the barrier.",
         measure=_over_decay(_DECAY, "aligned_barrier"),
         unit=_UNIT,
         holds=_HALVED,
