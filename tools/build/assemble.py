@@ -75,13 +75,13 @@ def chapter(name: str) -> str:
     if record:
         merge(notebook, nbformat.read(executed, as_version=4))
     for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = statements.boxed(cell.source)
         if cell.source.startswith("# Solution"):
             cell.metadata["mystnb"] = {
                 "code_prompt_show": "Show the solution",
                 "code_prompt_hide": "Hide the solution",
             }
+        if cell.cell_type == "markdown":
+            cell.source = statements.boxed(cell.source)
     text = banner(name, notebook.metadata.get("syre", {}), record, chapters.address())
     # A fixed id, so that the file is the same each time.
     cell = nbformat.v4.new_markdown_cell(text, id="banner")
