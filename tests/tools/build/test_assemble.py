@@ -75,8 +75,6 @@ def test_a_page_without_a_kernel_shows_no_dead_controls():
     assert "no kernel" in shown.data["text/html"]
 
 
-<<<<<<< HEAD
-=======
 @pytest.mark.parametrize(
     ("table", "head"),
     [
@@ -100,7 +98,6 @@ def test_headings_of_several_levels_stay():
     assert assemble.readable(output).data["text/html"].count("<tr") == 4
 
 
->>>>>>> main
 def test_the_front_page_opens_with_the_figure_of_a_chapter_that_was_executed(book):
     (book / "book" / "intro.md").write_text(f"# Book\n\n{assemble.OPENING}\n")
     save("trap/one", notebook("# One\n\nA page.", ("draw()", assemble.OPENING_TAG)))
@@ -127,29 +124,3 @@ def test_the_front_page_and_one_chapter_agree_on_the_opening_figure():
         if assemble.OPENING_TAG in c.metadata.get("tags", [])
     ]
     assert [f.stem for f in tagged] == ["reflections"]
-<<<<<<< HEAD
-
-
-@pytest.mark.parametrize(
-    ("table", "head"),
-    [
-        (pd.DataFrame({"a": [1]}, index=pd.Index([2], name="k")), ["k", "a"]),
-        (pd.DataFrame({"a": [1], "b": [2]}), ["", "a", "b"]),
-        (pd.DataFrame([[1]], pd.Index([2], name="k"), pd.Index(["a"], name="c")), ["k \\ c", "a"]),
-        (pd.DataFrame({"k": [1], "l": [2], "a": [3]}).set_index(["k", "l"]), ["k", "l", "a"]),
-    ],
-)
-def test_a_table_has_one_row_of_headings(table, head):
-    output = nbformat.v4.new_output("display_data", {"text/html": table._repr_html_()})
-    (row,) = re.findall(r"<thead>(.*?)</thead>", assemble.readable(output).data["text/html"], re.S)
-    assert row.count("<tr") == 1
-    assert re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) == head
-
-
-def test_headings_of_several_levels_stay():
-    table = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_product([["a"], ["x", "y"]]))
-    table.index.name = "k"
-    output = nbformat.v4.new_output("display_data", {"text/html": table._repr_html_()})
-    assert assemble.readable(output).data["text/html"].count("<tr") == 4
-=======
->>>>>>> main
