@@ -143,8 +143,8 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         runs = after[after.step == after.step.max()].reset_index(drop=True)
         learned = after[after.train_loss < config.learned * start]
         waits = (learned.groupby(["arm", "seed"]).step.min() - first).rename("wait")
-        runs = runs[[*keys, "train_loss"]].join(waits, on=["arm", "seed"])
-        tables.append(runs.assign(first=first, step=config.steps))
+        runs = runs.assign(first=first, step=config.steps).join(waits, on=["arm", "seed"])
+        tables.append(runs[[*keys, "first", "step", "wait", "train_loss"]])
     return pd.concat(tables, ignore_index=True)
 
 
