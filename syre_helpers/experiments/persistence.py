@@ -55,6 +55,14 @@ class Config(Descent):
     steps: int = 1000
     seeds: int | tuple[int, ...] = 32
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rank > min(self.inner, self.rows):
+            raise ValueError(
+                f"rank={self.rank} must be at most inner={self.inner} and rows={self.rows}: a "
+                "target of a higher rank is never learned"
+            )
+
 
 PRESETS = {
     "quick": Config(),

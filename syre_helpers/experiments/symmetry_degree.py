@@ -76,6 +76,11 @@ class Config(Descent):
     lr: float = 0.05  # at twice that, strong dropout diverges
     steps: int = 1000
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.d % 2:
+            raise ValueError(f"d={self.d} must be even: half of the spectrum is positive")
+
 
 PRESETS = {"quick": Config(), "full-size": Config(d=96, seeds=24)}
 
