@@ -137,3 +137,15 @@ def test_all_methods_have_as_many_settings():
         generic = [a for a in symmetry_degree.compared_arms(config) if not a.variant]
         methods = pd.Series([a.method for a in generic]).value_counts()
         assert methods.drop("vanilla").nunique() == 1, methods
+
+
+def test_a_run_depends_on_its_seeds_alone_and_leaves_the_global_generator_alone(small):
+    config = small("symmetry_degree")
+    tables = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        expected = torch.rand(1)
+        torch.manual_seed(seed)
+        tables.append(symmetry_degree.run(config))
+        assert torch.rand(1) == expected
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
