@@ -327,7 +327,9 @@ class weight_fix(Arm):
             count = math.floor(share * index.shape[1] + 0.5)
             frozen = torch.zeros_like(index, dtype=torch.bool).scatter(1, order[:, :count], True)
             found[name] = frozen.reshape(p.shape)
-        if max(_each(self.fraction), default=0) > 0 and not any(bool(f.any()) for f in found.values()):
+        if max(_each(self.fraction), default=0) > 0 and not any(
+            bool(f.any()) for f in found.values()
+        ):
             raise ValueError(
                 f"fraction={self.fraction!r} freezes no entry of any row of {list(found)}; take a "
                 "larger share"
@@ -345,7 +347,9 @@ class weight_fix(Arm):
         value = getattr(self, setting)
         values = value if isinstance(value, tuple) else (value,) * len(names)
         if len(values) != len(names):
-            raise ValueError(f"{setting}={value!r} has {len(values)} numbers for the weights {names}")
+            raise ValueError(
+                f"{setting}={value!r} has {len(values)} numbers for the weights {names}"
+            )
         return dict(zip(names, values, strict=True))
 
     def _strength(self) -> str:
