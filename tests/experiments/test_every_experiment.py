@@ -79,7 +79,12 @@ SMALLER = {
     },
     "reinforcement-paper": ANT,
     "reinforcement-ant-short": ANT | {"pull_to_start": False},
-    "mode_connectivity": {"widths": (4, 4), "batch_size": 20, "sigma_ratios": (1.0,)},
+    "mode_connectivity": {
+        "widths": (4, 4),
+        "batch_size": 20,
+        "sigma_ratios": (1.0,),
+        "fix_kappas": (0.5,),
+    },
     # Networks that are trained one by one take longest.
     "mode_connectivity-batchnorm": {"steps": 4, "seeds": 1},
     "mode_connectivity-paper": {"steps": 4, "seeds": 1, "n_train": 40, "n_test": 20},
