@@ -32,7 +32,7 @@ _SET = (
     'value: --set sigma_ratios=0.1,0.2; several rows are written "(0.1, 0.2), (0.5,)"'
 )
 _EXTRAS = {
-    "vision": "kornia",
+    "vision": "PIL",
     "train": "accelerate",
     "rl": "gymnasium",
     "cluster": "distributed",

@@ -276,15 +276,18 @@ class difference:
         The arms, from `of`.
     column : str
         What is measured.
+    factor : float
+        What the difference is multiplied with, such as 100 for percentage points. Default 1.
     """
 
     rows: Rows
     other: Rows
     column: str
+    factor: float = 1.0
 
     def __call__(self, last: pd.DataFrame) -> pd.Series:
         """Return one difference per seed from the rows of a run's last step."""
-        return self.rows(last)[self.column] - self.other(last)[self.column]
+        return self.factor * (self.rows(last)[self.column] - self.other(last)[self.column])
 
 
 @dataclass(frozen=True)

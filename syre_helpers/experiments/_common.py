@@ -55,7 +55,6 @@ _RANGES: dict[str, Check] = {
     "points": _check_points,
     "shift": check_nonnegative_int,
     "sigma_D": check_below_1,
-    "teacher_seed": check_int,
     "temperature": check_positive,
     "warmup": check_fraction,
 }

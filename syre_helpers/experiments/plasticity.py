@@ -21,7 +21,7 @@ from ..models import mlp
 from ..removal import Arm, arms
 from ..training import fit_many
 from . import _rules as rules
-from ._claims import Claim, Rows, difference, of, rows_of, value
+from ._claims import Claim, difference, of, rows_of, value
 from ._common import file_in, optimizer, seeds_of
 from ._images import accuracy
 from ._plasticity_arms import Setting, compared_arms, controls, grid
@@ -210,16 +210,16 @@ def train(
     return table
 
 
-def _best(method: str) -> Rows:
-    """Return the selector of a method's setting with the best score, the tuning left out."""
+class _best(of):
+    """The selector of a method's setting with the best score, the tuning left out."""
 
-    def rows(last: pd.DataFrame) -> pd.DataFrame:
-        final = last[last.stage != "tuning"] if "stage" in last else last
-        own = final[final.method == method]
-        label = own.groupby("arm").score.mean().idxmax()
-        return of(arm=label)(own)
+    def __init__(self, method: str) -> None:
+        super().__init__(method=method)
 
-    return rows
+    def __call__(self, table: pd.DataFrame) -> pd.DataFrame:
+        final = table[table.stage != "tuning"] if "stage" in table else table
+        own = final[final.method == self.settings["method"]]
+        return of(arm=own.groupby("arm").score.mean().idxmax())(own)
 
 
 _LEARNS = rules.above(0.92, partly=0.85)

@@ -28,7 +28,7 @@ from .warning import SyreWarning
 class Apply(Protocol):
     """A pull on the parameters of one model."""
 
-    def __call__(self, params: Sequence[Tensor], names: Sequence[str], lr: float) -> None:
+    def __call__(self, params: Sequence[Tensor], names: Sequence[str], lr: float | Tensor) -> None:
         """Pull parameters in place; names are canonical."""
 
     def meet(self, named: Mapping[str, Tensor]) -> None:
@@ -297,7 +297,7 @@ class _ApplyPull:
     def meet(self, named: Mapping[str, Tensor]) -> None:
         pass
 
-    def __call__(self, params: Sequence[Tensor], names: Sequence[str], lr: float) -> None:
+    def __call__(self, params: Sequence[Tensor], names: Sequence[str], lr: float | Tensor) -> None:
         for name, p in zip(names, params, strict=True):
             assert p.grad is not None
             p.grad = self.pull.masked(name, p.grad)

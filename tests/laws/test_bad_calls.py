@@ -699,7 +699,7 @@ SETTINGS = {
     },
     "beta_vae": {"pixels": (("foo",), "unit"), "betas": (((-1,),), "must")},
     "linear_vae": {"dead": ((-1, 1.5), "must"), "beta": ((-1,), "must")},
-    "identical_units": {"identical_share": ((2, -1), "must"), "teacher_seed": ((0.5,), "must")},
+    "identical_units": {"identical_share": ((2, -1), "must")},
     "compatibility": {
         "warmup": ((2,), "must"),
         "augment": ((1,), "True or False"),

@@ -27,12 +27,14 @@ TITLES = {
     "simclr": "SimCLR",
     "plasticity": "loss of plasticity",
     "reinforcement": "reinforcement learning",
+    "symmetry_degree": "degree of symmetry",
 }
 # How the page calls the runs of presets that many experiments have.
 RUNS = {
     "quick": "our quick run",
     "mnist": "our run on MNIST",
     "paper": "our full-size run",
+    "full-size": "our full-size run",
 }
 # All verdicts, from good to bad, in the order of the page.
 WORDS = (
@@ -50,6 +52,8 @@ CHAPTERS = {
     "reinforcement": "practice/reinforcement-learning",
     "mode_connectivity": "practice/mode-connectivity",
     "compatibility": "remedy/what-it-costs",
+    "persistence": "remedy/syre",
+    "symmetry_degree": "remedy/how-strong",
 }
 
 

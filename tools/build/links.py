@@ -25,7 +25,7 @@ SETUP_TAG = "remove-cell"
 
 
 # The module by which a notebook sees whether an extra of the package is there.
-EXTRAS = {"rl": "stable_baselines3", "train": "accelerate", "vision": "kornia"}
+EXTRAS = {"rl": "stable_baselines3", "train": "accelerate", "vision": "PIL"}
 
 
 def setup_cell(url: str, extra: str = "") -> str:

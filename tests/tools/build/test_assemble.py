@@ -1,8 +1,11 @@
 """What a page gets: outputs, a banner, timings, and words that stand without a kernel."""
 
 import os
+import re
 
 import nbformat
+import pandas as pd
+import pytest
 
 from small_book import PLACEHOLDER, REAL, executed, notebook, save
 from tools.build import assemble, chapters
@@ -69,3 +72,26 @@ def test_a_page_without_a_kernel_shows_no_dead_controls():
     shown = assemble.readable(nbformat.v4.new_output("display_data", view))
     assert set(shown.data) == {"text/html"}
     assert "no kernel" in shown.data["text/html"]
+
+
+@pytest.mark.parametrize(
+    ("table", "head"),
+    [
+        (pd.DataFrame({"a": [1]}, index=pd.Index([2], name="k")), ["k", "a"]),
+        (pd.DataFrame({"a": [1], "b": [2]}), ["", "a", "b"]),
+        (pd.DataFrame([[1]], pd.Index([2], name="k"), pd.Index(["a"], name="c")), ["k \\ c", "a"]),
+        (pd.DataFrame({"k": [1], "l": [2], "a": [3]}).set_index(["k", "l"]), ["k", "l", "a"]),
+    ],
+)
+def test_a_table_has_one_row_of_headings(table, head):
+    output = nbformat.v4.new_output("display_data", {"text/html": table._repr_html_()})
+    (row,) = re.findall(r"<thead>(.*?)</thead>", assemble.readable(output).data["text/html"], re.S)
+    assert row.count("<tr") == 1
+    assert re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) == head
+
+
+def test_headings_of_several_levels_stay():
+    table = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_product([["a"], ["x", "y"]]))
+    table.index.name = "k"
+    output = nbformat.v4.new_output("display_data", {"text/html": table._repr_html_()})
+    assert assemble.readable(output).data["text/html"].count("<tr") == 4
