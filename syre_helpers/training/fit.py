@@ -19,7 +19,7 @@ from .device import existing_device
 from .evaluation import Params, Run, State, table_of
 from .identity import identity
 from .loop import train
-from .options import MakeOptimizer, Measure, Options, Schedule, due, last_due
+from .options import MakeOptimizer, Measure, Options, Schedule, due, forget, last_due
 from .processes import Processes
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class _OneModel:
         self._pull_once()
         self.optimizer.step()
         if due(self._run.arm.event_every, step + 1):
-            self._write(self._run.arm.event(self._detached(), self._run.seed, step + 1))
+            self._event(step + 1)
 
     def show_finished(self, look: Callable[[], None]) -> None:
         """Call a function that sees the arm's finished parameters; the trained ones come back."""
@@ -234,6 +234,14 @@ class _OneModel:
     def predict(self, values: Params, x: Tensor | None) -> Tensor:
         """Return the model's output."""
         return self._processes.output(self.model, x)
+
+    @torch.no_grad()
+    def _event(self, step: int) -> None:
+        before = {name: p.clone() for name, p in self.params.items()}
+        self._write(self._run.arm.event(self._detached(), self._run.seed, step))
+        if self._run.arm.resets_moments:
+            for name, p in self.params.items():
+                forget(self.optimizer, p, p != before[name])
 
     @torch.no_grad()
     def _pull_once(self) -> None:
