@@ -18,7 +18,7 @@ from ._common import Descent, strengths, weight_fixes
 State = Mapping[str, Tensor]
 _THIRD = 1_000_000  # seeds of the third networks: far from those of all pairs
 
-STRONG = 1.0
+STRONG = 1.5
 """The sigma_ratio of strong syre and of its controls, chosen by the preset "quick-tuning"."""
 FIXED, KAPPA = 0.125, 0.5
 """Share and kappa of W-fix, chosen likewise."""
@@ -45,9 +45,9 @@ class Config(Descent):
     coupled: bool = True
     """The pull enters the gradient, before momentum; False: it is a step of its own, as that of
     `attach`."""
-    sigma_ratios: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0, 2.0, 3.0)
+    sigma_ratios: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0, STRONG, 3.0)
     """Strengths of syre with a shared ``theta_0``, in units of each layer's ``1 / sqrt(fan_in)``.
-    Must hold 0.01 and 1; the controls have 1."""
+    Must hold 0.01 and 1.5; the controls have 1.5."""
     fix_shares: tuple[float, ...] = (0.125, 0.5)
     """Shares of W-fix, with the same frozen weights in both networks; must hold 0.125."""
     fix_kappas: tuple[float, ...] = (0.25, 0.5, 1.0)

@@ -42,7 +42,7 @@ PRESETS = {
     "quick": Config(),
     "quick-tuning": Config(
         seeds=_TUNING,
-        sigma_ratios=(0.01, 0.03, 0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0),
+        sigma_ratios=(0.01, 0.03, 0.1, 0.3, 0.5, 1.0, STRONG, 2.0, 3.0),
         fix_shares=(0.125, 0.25, 0.5),
     ),
     # A tenth of the decay, which takes ten times as many steps to forget the initial values ...
@@ -228,7 +228,7 @@ CLAIMS: tuple[Claim, ...] = (
         comment="It is strong enough to leave a mirror plane, not to choose among orders.",
     ),
     Claim(
-        text="syre a hundred times stronger, with a shared theta_0, at least halves the barrier.",
+        text="syre 150 times stronger, with a shared theta_0, at least halves the barrier.",
         paper=_ASKED,
         measure=_over(_DECAY, _STRONG),
         unit=_UNIT,
@@ -256,7 +256,7 @@ CLAIMS: tuple[Claim, ...] = (
         measure=_over(_DECAY, of(method="pull to a third")),
         unit=_UNIT,
         holds=_HALVED,
-        comment="These values are 0.58 as large as the theta_0 of strong syre, and nothing in them "
+        comment="These values are 0.38 as large as the theta_0 of strong syre, and nothing in them "
         "is special to syre.",
     ),
     Claim(

@@ -82,7 +82,7 @@ SMALLER = {
     "mode_connectivity": {
         "widths": (4, 4),
         "batch_size": 20,
-        "sigma_ratios": (1.0,),
+        "sigma_ratios": (1.5,),
         "fix_kappas": (0.5,),
     },
     # Networks that are trained one by one take longest.
