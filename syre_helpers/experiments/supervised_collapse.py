@@ -297,8 +297,8 @@ CLAIMS = (
             measure=difference(_SYRE[words], _DECAY, "accuracy"),
             unit="accuracy of syre - plain decay, at the largest decay",
             holds=rules.above(0.01),
-            comment="Small strengths leave saddles; they do not outweigh a decay that is too "
-            "strong.",
+            comment="Small strengths leave saddles; where the decay takes all, they do not "
+            "outweigh it.",
         )
         for words in _PAPER
     ),
@@ -311,14 +311,16 @@ CLAIMS = (
                 measure=ratio(_SYRE[words], _ADDED[words], "effective_rank"),
                 unit="effective rank, syre / its bias added after, at the largest decay",
                 holds=rules.above(1.1),
-                comment="Here the network has learned to use theta_0; added afterwards it harms.",
+                comment="An effective rank does not say what the directions are for: noise has a "
+                "high one.",
             ),
             Claim(
                 text=f"Syre, {words}, is more accurate than its control",
                 measure=difference(_SYRE[words], _ADDED[words], "accuracy"),
                 unit="accuracy of syre - its bias added after, at the largest decay",
                 holds=rules.above(0),
-                comment="Unlike a rank, accuracy is nothing that noise can buy.",
+                comment="Accuracy is nothing that noise can buy; what syre adds to plain decay's is "
+                "another row.",
             ),
             Claim(
                 text=f"Syre, {words}, at the largest decay is as accurate as no decay",
