@@ -319,8 +319,8 @@ CLAIMS = (
                 measure=difference(_SYRE[words], _ADDED[words], "accuracy"),
                 unit="accuracy of syre - its bias added after, at the largest decay",
                 holds=rules.above(0),
-                comment="Accuracy is nothing that noise can buy; what syre adds to plain decay's is "
-                "another row.",
+                comment="Accuracy is nothing that noise can buy; plain decay is more accurate than "
+                "the control, too.",
             ),
             Claim(
                 text=f"Syre, {words}, at the largest decay is as accurate as no decay",
