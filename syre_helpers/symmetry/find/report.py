@@ -42,7 +42,7 @@ def report(
     families = sorted(
         families, key=lambda one: (min(order.get(n, 0) for n in one.names()), kinds.index(one.kind))
     )
-    rows = [_family(network, one) for one in families]
+    rows = [family_of(network, one) for one in families]
     rows += [_idle_row(piece, places, network) for piece, places in idle]
     total = sum(
         network.state[n].numel() for n, kind in network.moving.items() if kind == "parameter"
@@ -50,7 +50,8 @@ def report(
     return Symmetries(tuple(rows), tuple(left), total)
 
 
-def _family(network: Network, one: Candidate) -> Family:
+def family_of(network: Network, one: Candidate) -> Family:
+    """Return a family as the reader gets it."""
     names = one.names()
     groups = {
         "permutation": f"S_{one.units}",
