@@ -38,7 +38,7 @@ check_why_training_falls_in_longer_plateau = Number(
         ),
         "The learning rate is missing: a step moves lr times the gradient.": _RATIO / 0.5,
         "That is half of it: the curvature counts, but without a further 2. "
-        "The factor per step is 1 + lr |lambda|.": _RATIO / (2 * _RATE),
+        "The factor per step is 1 + lr |h|.": _RATIO / (2 * _RATE),
         "That is about the whole plateau; the question is by how much it got longer.": (
             math.log(1e9) / _RATE
         ),

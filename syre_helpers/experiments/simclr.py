@@ -52,6 +52,16 @@ PRESETS = {
     "quick": Config(),
     "quick-adam": Config(optimizer="adam", lr=1e-3, ablation=False),
     "mnist": Config(data="mnist", hidden=(128, 128), shift=2, steps=2000, n_probe=2000),
+    # Minutes on one large GPU: `make gpu`.
+    "cuda": replace(
+        _RESNET,
+        data="cifar10_jpeg",
+        steps=1000,
+        warm_up=100,
+        ablation=False,
+        n_probe=10_000,
+        measured=1,
+    ),
     # An hour or so on one large GPU: a tenth of the schedule, and no ablation.
     "cifar": replace(
         _RESNET, data="cifar10_jpeg", steps=2000, warm_up=200, ablation=False, measured=2
