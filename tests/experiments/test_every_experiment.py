@@ -39,8 +39,8 @@ VERDICTS = {
     ),
     # Two of the seven gates are not quite closed, and a unit that leaves zero there may live.
     "closed_gates": (
-        [YES, YES, OPEN, YES, YES, OPEN],
-        [YES, YES, OPEN, YES, YES, OPEN],
+        [HOLDS, HOLDS, OPEN, HOLDS, HOLDS, OPEN],
+        [HOLDS, HOLDS, OPEN, HOLDS, HOLDS, OPEN],
     ),
     "plasticity": (
         [PARTLY, YES, NO, PARTLY, YES, PARTLY, YES],
