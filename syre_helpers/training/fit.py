@@ -20,7 +20,7 @@ from .device import existing_device
 from .evaluation import Params, Run, State, table_of
 from .identity import identity
 from .loop import train
-from .options import MakeOptimizer, Measure, Options, Schedule, due, last_due
+from .options import MakeOptimizer, Measure, Options, Schedule, due, forget, last_due
 from .processes import Processes
 from .stacked.memory import out_of_memory
 
@@ -215,7 +215,7 @@ class _OneModel:
         self._pull_once()
         self.optimizer.step()
         if due(self._run.arm.event_every, step + 1):
-            self._write(self._run.arm.event(self._detached(), self._run.seed, step + 1))
+            self._event(step + 1)
 
     def show_finished(self, look: Callable[[], None]) -> None:
         """Call a function that sees the arm's finished parameters; the trained ones come back."""
@@ -261,6 +261,14 @@ class _OneModel:
             for part in (pull.centre, pull.xi, pull.mask)
         )
         return Pull(pull.weight_decay, *parts)
+
+    @torch.no_grad()
+    def _event(self, step: int) -> None:
+        before = {name: p.clone() for name, p in self.params.items()}
+        self._write(self._run.arm.event(self._detached(), self._run.seed, step))
+        if self._run.arm.resets_moments:
+            for name, p in self.params.items():
+                forget(self.optimizer, p, p != before[name])
 
     @torch.no_grad()
     def _pull_once(self) -> None:

