@@ -1,0 +1,232 @@
+"""The diagnosis of a model: is it collapsed, by which road, and what helps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._checks import check_function, check_model, check_nonnegative
+from ..removal.attach import attachments
+from ..removal.names import canonical_name, effective_parameters, named_parameters
+from ..removal.parametrize import parametrization_of
+from ..removal.theta_0 import fan_ins
+from .classes import classes_of
+from .dead import dead_units
+from .features import Features
+from .observe import Loss, Observed, check_batch, inputs_of, observe
+from .planes import Decay, nearest_planes
+from .ranks import Ranks, feature_ranks, weight_ranks
+from .report import Report
+from .units import State, UnitClass
+from .verdict import Findings
+
+
+def diagnose(
+    model: nn.Module,
+    batch: Any,
+    *,
+    loss: Loss | None = None,
+    weight_decay: float | None = None,
+    found: Any = None,
+) -> Report:
+    """Return a report on the collapse of a model: by which road, how far, and what helps.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any model; run once in evaluation mode, and left as it was.
+    batch : tensor, tuple or mapping
+        What the model is called with: one argument, several, or several by name. With `loss`, a
+        pair (inputs, targets), or a mapping. A few hundred samples tell dead units from rare ones.
+    loss : callable, optional
+        ``loss(output, targets)``, or ``loss(output, batch)`` where the batch is a mapping; a scalar
+        to be minimised. It tells whether near units attract. Default: the ``loss`` of the output,
+        if it has one.
+    weight_decay : float, optional
+        The decay of the training, for the rates. Default: that of the syre which the model is
+        under, with its ``theta_0``; else unknown.
+    found : optional
+        What `find_reflections` returned for the model. Default: it is called.
+
+    Returns
+    -------
+    Report
+        Its ``table``, ``verdict``, ``advice``, ``plot()``; what could not be judged is in
+        ``left_out``.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of a wrong type.
+    ValueError
+        If the batch is empty or no pair though `loss` is given, or the decay is negative or not
+        finite.
+
+    Notes
+    -----
+    A class raises an alarm if more than 5% of its units are dead; if two of its units are exact
+    copies, or nearer than 0.1 (orthogonal units: 1) and than half of what shuffled weights give,
+    and attract each other; or if its weights or features have lost exact rank, unless as much as
+    the number of classes minus 1 is left, as in a well-trained classifier.
+
+    The rates are those of gradient descent; adaptive optimizers have others.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4))
+    >>> report = diagnose(model, torch.randn(256, 8))
+    >>> report.verdict
+    'No sign of collapse in 16 units in 1 classes.'
+    """
+    check_model("model", model)
+    if loss is not None:
+        check_function("loss", loss)
+    if weight_decay is not None:
+        check_nonnegative("weight_decay", weight_decay)
+    check_batch(batch, loss)
+    left_out: list[tuple[str, str]] = []
+    classes = classes_of(model, inputs_of(batch, loss), found, left_out)
+    seen = observe(model, classes, batch, loss)
+    decay = _decay(model, weight_decay)
+    state: State = {**dict(_buffers(model)), **effective_parameters(model)}
+    findings = _findings(classes, state, seen, decay)
+    left_out += _left_out(classes, seen, decay) + seen.left_out
+    classifies = seen.labels or (not seen.targets and (seen.outputs or 0) > 1)
+    return Report(findings, seen.outputs, classifies, decay, left_out)
+
+
+def _findings(
+    classes: Sequence[UnitClass], state: State, seen: Observed, decay: Decay | None
+) -> list[Findings]:
+    """Return what is measured of each class."""
+    first = [
+        _of_weights(units, state, features, seen.gradient, decay)
+        for units, features in zip(classes, seen.features, strict=True)
+    ]
+    ranks, read_at = [], {}
+    for found, features in zip(first, seen.features, strict=True):
+        if features is None or not found.finite:
+            ranks.append(Ranks())
+            continue
+        ranks.append(feature_ranks(features, _live(found)))
+        if features.read:
+            read_at[features.where] = ranks[-1].exact
+    made = {part.tensor for units in classes for part in units.parts if part.role == "incoming"}
+    findings = []
+    for units, found, own, features in zip(classes, first, ranks, seen.features, strict=True):
+        most = min(own.most, _rank_of_inputs(units, state, read_at))
+        readers = {part.tensor for part in units.parts if part.role == "outgoing"}
+        findings.append(
+            replace(
+                found,
+                features=replace(own, most=most),
+                samples=0 if features is None else features.samples,
+                last=not readers & made,
+            )
+        )
+    return findings
+
+
+def _of_weights(
+    units: UnitClass,
+    state: State,
+    features: Features | None,
+    gradient: State | None,
+    decay: Decay | None,
+) -> Findings:
+    """Return what is measured of a class, but for the ranks of its features."""
+    found = Findings(units.name, units.kinds, units.width)
+    if not all(bool(state[part.tensor].isfinite().all()) for part in units.trained):
+        return replace(found, finite=False)
+    found = replace(found, dead=dead_units(units, state, features, gradient))
+    live = _live(found)
+    planes = nearest_planes(units, state, live, gradient, decay)
+    return replace(
+        found,
+        planes=planes,
+        weights=weight_ranks(units, state, live),
+        spread=_spread(units, state, planes.pair),
+    )
+
+
+def _live(found: Findings) -> Tensor:
+    alive = sorted(set(range(found.width)) - set(found.dead.units))
+    return torch.tensor(alive, dtype=torch.int64)
+
+
+def _rank_of_inputs(units: UnitClass, state: State, read_at: dict[str, float]) -> float:
+    """Return the largest rank that what the units read can have; infinite where it is not known."""
+    total = 0.0
+    for part in units.parts:
+        if part.role == "incoming" and part.tensor in state:
+            weight = state[part.tensor]
+            patch = math.prod(weight.shape[2:])  # places that a convolution sees at once
+            known = read_at.get(part.tensor.rpartition(".")[0], math.inf) * patch
+            total += min(weight.numel() / weight.shape[part.axis], known)
+    return total or math.inf
+
+
+def _spread(units: UnitClass, state: State, pair: tuple[int, int] | None) -> float:
+    """Return the typical distance of two units of theta_0 with ``sigma_ratio=1``, relative."""
+    if pair is None:
+        return math.nan
+    fan_in = fan_ins({part.tensor: state[part.tensor].shape for part in units.trained})
+    squares, own = 0.0, 0.0
+    for part, rows in units.rows(state):
+        squares += 2 * rows.shape[1] / max(fan_in[part.tensor], 1)
+        own += float(rows[list(pair)].square().sum())
+    return math.sqrt(squares / own) if own else math.nan
+
+
+def _decay(model: nn.Module, weight_decay: float | None) -> Decay | None:
+    """Return the decay that was given, or that of the syre which the model is under."""
+    named = named_parameters(model)
+    theta_0: dict[str, Tensor] = {}
+    found: set[float] = set()
+    for name, parameter in named.items():
+        adding = parametrization_of(parameter)
+        if adding is not None:
+            theta_0[name] = adding.theta_0
+            found.add(adding.weight_decay)
+    for attachment in attachments():
+        mine = {name: p for name, p in attachment.named.items() if named.get(name) is p}
+        pull = getattr(attachment.apply, "pull", None)
+        if not mine or pull is None:
+            continue
+        pull = pull(mine) if callable(pull) else pull
+        theta_0 |= {name: pull.centre[name] for name in mine if name in pull.centre}
+        found.add(float(pull.weight_decay))
+    if weight_decay is not None:
+        return Decay(weight_decay, theta_0)
+    return Decay(max(found), theta_0) if found else None
+
+
+def _buffers(model: nn.Module) -> dict[str, Tensor]:
+    return {canonical_name(name): buffer for name, buffer in model.named_buffers()}
+
+
+def _left_out(
+    classes: Sequence[UnitClass], seen: Observed, decay: Decay | None
+) -> list[tuple[str, str]]:
+    """Return what is not known of the classes, and how to make it known."""
+    said = []
+    unseen = [units.name for units, one in zip(classes, seen.features, strict=True) if one is None]
+    if unseen and seen.outputs is not None:
+        said.append(
+            (
+                f"features of {', '.join(unseen[:5])}{' and others' if len(unseen) > 5 else ''}",
+                "no module of a known kind was seen to make or read them",
+            )
+        )
+    if seen.gradient is None and not any(what == "the gradient" for what, _ in seen.left_out):
+        said.append(("whether near units attract", "that takes a gradient; pass loss=..."))
+    elif decay is None:
+        said.append(("decay", "not known, so the rates are without it; pass weight_decay=..."))
+    return said
