@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from .planes import NEAR, ON_THE_PLANE, Decay
-from .verdict import RATIOS, Findings, attracts
+from .planes import NEAR, Decay, Pair
+from .verdict import RATIOS, Findings
 
 _FIRST = (
     "First ask what is worse than it should be: a loss, an accuracy, a return. This report does "
@@ -76,7 +75,7 @@ def advise(findings: Sequence[Findings], alarmed: Sequence[str], decay: Decay | 
     if any(not found.finite for found in ill):
         return ["Training diverged: go back to a checkpoint whose parameters are finite."]
     said = [_FIRST]
-    near = [one for one in ill if one.planes.nearest <= ON_THE_PLANE or attracts(one.planes)]
+    near = [one for one in ill if one.twins or one.planes.closing]
     lost = [one for one in ill if one.weights.deficient or one.features.deficient]
     at_zero = [one for one in ill if "mirror plane" in one.dead.on_each_road]
     decays = decay is None or decay.weight_decay > 0
@@ -94,41 +93,51 @@ def advise(findings: Sequence[Findings], alarmed: Sequence[str], decay: Decay | 
 
 
 def _of_pair(found: Findings, decay: Decay | None) -> str:
-    """Return what parts the nearest pair of a class, with numbers."""
-    planes = found.planes
-    said = f"{found.name}, units {planes.pair[0]} and {planes.pair[1]}: " if planes.pair else ""
+    """Return what parts a pair of a class, with numbers."""
+    pair = found.planes.closing or found.planes.nearest
+    assert pair is not None
+    said = f"{found.name}, units {pair.units[0]} and {pair.units[1]}: "
     if decay is not None and decay.theta_0:
-        said += f"syre pushes the pair off its plane with a force of {planes.force:.2g}"
-        if planes.rest < NEAR:
-            said += (
-                f", and it comes to rest at a distance of {planes.rest:.2g}: loss and decay hold "
-                f"it there. A sigma_ratio {NEAR / planes.rest:.0f} times as large would keep it at "
-                f"{NEAR:g}"
-            )
-        return said + "."
-    if planes.nearest <= ON_THE_PLANE:
+        return said + _under_syre(pair)
+    if found.planes.closing is None:
         return said + (
             "exact copies, which no gradient parts. Kick once, with noise of the size of theta_0; "
             "if copies come again, syre with sigma_ratio=0.01 all the time."
         )
-    if planes.rate_of_loss >= 0:
+    if pair.rate_of_loss >= 0:
         return said + (
-            f"decay is what draws the pair; with weight_decay below {planes.rate_of_loss:.2g} the "
+            f"decay is what draws the pair; with weight_decay below {pair.rate_of_loss:.2g} the "
             "loss would part it. Syre with sigma_ratio=0.01 keeps it off its plane."
         )
-    decayed = decay.weight_decay if decay else 0.0
-    stiffness = decayed - planes.rate_of_loss
-    rests = {ratio: decayed * ratio * found.spread / stiffness for ratio in RATIOS}
+    return said + _drawn_by_the_loss(pair, decay.weight_decay if decay else 0.0, found.spread)
+
+
+def _under_syre(pair: Pair) -> str:
+    said = f"syre pushes the pair off its plane with a force of {pair.force:.2g}"
+    if pair.rest < NEAR:
+        said += (
+            f", and it comes to rest at a distance of {pair.rest:.2g}: loss and decay hold it "
+            f"there. A sigma_ratio {NEAR / pair.rest:.0f} times as large would keep it at {NEAR:g}"
+        )
+    return said + "."
+
+
+def _drawn_by_the_loss(pair: Pair, weight_decay: float, spread: float) -> str:
+    """Return what helps where less decay does not: a pair at rest is drawn by loss and decay."""
+    stiffness = weight_decay - pair.rate_of_loss
+    rests = {ratio: weight_decay * ratio * spread / stiffness for ratio in RATIOS}
+    said = (
+        "the loss itself draws the pair, so less decay alone will not part it, and a kick is "
+        f"forgotten at the rate {-pair.rate:.2g}. "
+    )
+    if weight_decay == 0:
+        return said + "Syre works through decay, and none is known of here."
     enough = [ratio for ratio, rest in rests.items() if rest >= NEAR]
-    said += "the loss itself draws the pair, so less decay alone will not part it, and a kick is "
-    said += f"forgotten at the rate {-planes.rate:.2g}. "
     if enough:
         return said + (
             f"Syre with sigma_ratio={enough[0]:g} would hold it at a distance of "
             f"{rests[enough[0]]:.2g}."
         )
-    if decayed == 0 or math.isnan(found.spread):
-        return said + "Syre works through decay, and there is none here."
     return said + (
         f"Syre cannot help here: even sigma_ratio=1 would hold it at {rests[1.0]:.2g} only. The "
         "data may ask for no more units."

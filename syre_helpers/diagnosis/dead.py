@@ -26,7 +26,8 @@ from .units import State, UnitClass
 ROADS = ("closed gate", "norm gain", "mirror plane", "silent", "flat point")
 GATE = 4.0  # standard deviations of a normal value: open on 3 of 100,000 samples
 GAIN = 0.01  # of the median gain
-WEIGHTS = 1e-3  # of the median norm, or of the norm that a layer is made with
+WEIGHTS = 1e-3  # of the norm of the larger units, or of the norm that a layer is made with
+TO_THE_PLANE = 0.05  # the same, of a unit that is dead: what it has lost tells the road
 RANGE = 1e-3  # of the range of the more active units of the class
 
 
@@ -87,8 +88,8 @@ def dead_units(
     """
     gates = _gates(units, state)
     normed = any(part.role == "gain" for part in units.parts)
-    incoming = _small(units.norms(state, "incoming"), absolute=not normed)
-    outgoing = _small(units.norms(state, "outgoing"))
+    made, read = units.norms(state, "incoming"), units.norms(state, "outgoing")
+    incoming, outgoing = _small(made, absolute=not normed), _small(read)
     closed = _none(units) if gates is None else gates > GATE
     gains = units.norms(state, "gain")
     no_gain = _none(units) if gains is None else gains <= GAIN * gains.median()
@@ -99,21 +100,24 @@ def dead_units(
         # A gate may be closed to all but what a skip connection brings: what varies is not dead.
         by_weights = by_weights & (constant | (incoming & outgoing) | silent)
     dead = by_weights if constant is None else by_weights | constant
+    lost = _small(made, absolute=not normed, tolerance=TO_THE_PLANE)
+    if read is not None:
+        lost = lost & _small(read, tolerance=TO_THE_PLANE)
     shut = features.shut if features is not None else None
-    roads = {}
-    for unit in dead.nonzero().flatten().tolist():
-        if closed[unit]:
-            roads[unit] = "closed gate"
-        elif no_gain[unit]:
-            roads[unit] = "norm gain"
-        elif incoming[unit] and (outgoing[unit] or constant is None):
-            roads[unit] = "mirror plane"
-        elif shut is not None and shut[unit]:
-            roads[unit] = "closed gate"
-        elif constant is None or not constant[unit]:
-            roads[unit] = "silent"
-        else:
-            roads[unit] = "flat point"
+    varies = _none(units) if constant is None else ~constant
+    tests = {
+        "closed gate": closed,
+        "norm gain": no_gain,
+        "mirror plane": lost,
+        "silent": silent & (varies | ~incoming),
+        "flat point": dead,
+    }
+    if shut is not None:
+        tests["closed gate"] = closed | (shut & ~lost)
+    roads = {
+        unit: next(road for road, found in tests.items() if found.expand(units.width)[unit])
+        for unit in dead.nonzero().flatten().tolist()
+    }
     return Dead(
         tuple(by_weights.nonzero().flatten().tolist()),
         None if constant is None else tuple(constant.nonzero().flatten().tolist()),
@@ -126,14 +130,14 @@ def _none(units: UnitClass) -> Tensor:
     return torch.zeros(units.width, dtype=torch.bool)
 
 
-def _small(norms: Tensor | None, *, absolute: bool = False) -> Tensor:
-    """Return which norms are next to nothing beside the median, or, if asked, beside 1."""
+def _small(norms: Tensor | None, *, absolute: bool = False, tolerance: float = WEIGHTS) -> Tensor:
+    """Return which norms are next to nothing beside the larger ones, or those of a new layer."""
     if norms is None:
         return torch.tensor(False)
-    typical = norms.median()
+    typical = norms.quantile(0.9)
     # A whole layer that decayed to nothing has no unit to be compared with. Layers are made with
     # norms of about 0.6 per unit, whatever their width.
-    return norms <= WEIGHTS * (typical.clamp_min(0.5) if absolute else typical)
+    return norms <= tolerance * (typical.clamp_min(0.5) if absolute else typical)
 
 
 def _silent(units: UnitClass, outgoing: Tensor, gradient: State | None) -> Tensor:

@@ -19,7 +19,7 @@ from .classes import classes_of
 from .dead import dead_units
 from .features import Features
 from .observe import Loss, Observed, check_batch, inputs_of, observe
-from .planes import Decay, nearest_planes
+from .planes import Decay, Pair, nearest_planes
 from .ranks import Ranks, feature_ranks, weight_ranks
 from .report import Report
 from .units import State, UnitClass
@@ -152,7 +152,7 @@ def _of_weights(
         found,
         planes=planes,
         weights=weight_ranks(units, state, live),
-        spread=_spread(units, state, planes.pair),
+        spread=_spread(units, state, planes.closing),
     )
 
 
@@ -173,7 +173,7 @@ def _rank_of_inputs(units: UnitClass, state: State, read_at: dict[str, float]) -
     return total or math.inf
 
 
-def _spread(units: UnitClass, state: State, pair: tuple[int, int] | None) -> float:
+def _spread(units: UnitClass, state: State, pair: Pair | None) -> float:
     """Return the typical distance of two units of theta_0 with ``sigma_ratio=1``, relative."""
     if pair is None:
         return math.nan
@@ -181,7 +181,7 @@ def _spread(units: UnitClass, state: State, pair: tuple[int, int] | None) -> flo
     squares, own = 0.0, 0.0
     for part, rows in units.rows(state):
         squares += 2 * rows.shape[1] / max(fan_in[part.tensor], 1)
-        own += float(rows[list(pair)].square().sum())
+        own += float(rows[list(pair.units)].square().sum())
     return math.sqrt(squares / own) if own else math.nan
 
 

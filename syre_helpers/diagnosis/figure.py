@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from ..plots import Picture, subplots
 from ..plots.palette import SPARE
 from ..plots.style import NEUTRAL
-from .planes import NEAR
+from .planes import NEAR, Planes
 from .verdict import DEAD_SHARE, Findings
 
 _MOST = 40  # classes; with more, those with an alarm come first
@@ -53,7 +53,7 @@ def draw(findings: Sequence[Findings], alarmed: Collection[str]) -> Picture:
     right.plot(
         [one.null for one in planes], places, "o", mfc="none", color=NEUTRAL, label="shuffled"
     )
-    right.plot([one.nearest for one in planes], places, "D", color=SPARE[2], label="nearest pair")
+    right.plot([_nearest(one) for one in planes], places, "D", color=SPARE[2], label="nearest pair")
     right.axvline(NEAR, color=NEUTRAL, linestyle=":", linewidth=1)
     right.set(xlabel="distance (orthogonal units: 1)", xlim=(0, 1.3))
     right.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
@@ -63,7 +63,7 @@ def draw(findings: Sequence[Findings], alarmed: Collection[str]) -> Picture:
 def _alt(findings: Sequence[Findings]) -> str:
     parts = []
     for one in findings[:6]:
-        near = one.planes.nearest
+        near = _nearest(one.planes)
         words = "" if math.isnan(near) else f", nearest pair at {near:.2g}"
         parts.append(
             f"{one.name}: {len(one.dead.units)} of {one.width} units dead, {one.twins} exact "
@@ -72,3 +72,7 @@ def _alt(findings: Sequence[Findings]) -> str:
     more = len(findings) - 6
     rest = f"; and {more} more classes" if more > 0 else ""
     return f"Bars and dots for each class of units. {'; '.join(parts)}{rest}."
+
+
+def _nearest(planes: Planes) -> float:
+    return math.nan if planes.nearest is None else planes.nearest.distance

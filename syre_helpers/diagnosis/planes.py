@@ -23,6 +23,7 @@ from .units import State, UnitClass
 ON_THE_PLANE = 1e-5  # float32 copies that were trained on stay nearer than this
 NEAREST = 20
 _NULL_COLUMNS = 4096
+_MOST_PAIRS = 10_000
 
 
 @dataclass(frozen=True)
@@ -42,46 +43,62 @@ class Decay:
 
 
 @dataclass(frozen=True)
-class Planes:
-    r"""The nearest mirror planes of a class; NaN for what is not known.
-
-    The distance of a pair is relative, 0 for twins and 1 for orthogonal units:
-    :math:`\|\Delta\| / \sqrt{\|\theta_i\|^2 + \|\theta_j\|^2}`.
+class Pair:
+    r"""Two units of a class; NaN for what is not known.
 
     Parameters
     ----------
-    pair : tuple of int, optional
-        The two units that are most alike; None with fewer than two.
-    nearest : float
-        Their distance.
-    null : float
-        The same after every scalar was shuffled among the units.
-    groups : tuple of tuple of int
-        Exact twins.
-    near : int
-        Number of units with another nearer than `NEAR`, exact twins left out.
+    units : tuple of int
+        Their numbers.
+    distance : float
+        :math:`\|\Delta\| / \sqrt{\|\theta_i\|^2 + \|\theta_j\|^2}`: 0 for twins, 1 for orthogonal
+        units.
     rate, rate_of_loss : float
-        Of the nearest pair, with decay and without; NaN for exact twins.
-    attracting : float
-        The share of the `NEAREST` nearest pairs that attract.
-    force, rest : float
-        Under syre: the force away from the nearest pair's plane, and the relative distance at which
-        the pair comes to rest if it attracts.
+        With decay and without; NaN for exact twins.
+    force : float
+        Under syre: the force away from their plane.
+    rest : float
+        Under syre, where the pair attracts: the distance at which it comes to rest.
     """
 
-    pair: tuple[int, int] | None = None
-    nearest: float = math.nan
-    null: float = math.nan
-    groups: tuple[tuple[int, ...], ...] = ()
-    near: int = 0
+    units: tuple[int, int]
+    distance: float
     rate: float = math.nan
     rate_of_loss: float = math.nan
-    attracting: float = math.nan
     force: float = math.nan
     rest: float = math.nan
 
 
+@dataclass(frozen=True)
+class Planes:
+    """The nearest mirror planes of a class; NaN for what is not known.
+
+    Parameters
+    ----------
+    nearest : Pair, optional
+        The two units that are most alike; None with fewer than two.
+    closing : Pair, optional
+        Of the pairs that are nearer than `NEAR` and than half the null, and attract, the nearest.
+    null : float
+        The distance of the nearest pair after every scalar was shuffled among the units.
+    groups : tuple of tuple of int
+        Exact twins.
+    near : int
+        Number of units with another nearer than `NEAR`, exact twins left out.
+    attracting : float
+        The share of the `NEAREST` nearest pairs that attract.
+    """
+
+    nearest: Pair | None = None
+    closing: Pair | None = None
+    null: float = math.nan
+    groups: tuple[tuple[int, ...], ...] = ()
+    near: int = 0
+    attracting: float = math.nan
+
+
 NEAR = 0.1
+OF_NULL = 0.5
 
 
 def pair_rates(units: UnitClass, state: State, gradient: State) -> Tensor:
@@ -136,42 +153,46 @@ def nearest_planes(
     distance = _relative(gram)
     flat = torch.triu_indices(len(live), len(live), offset=1)
     values = distance[flat[0], flat[1]]
-    order = values.topk(min(NEAREST, len(values)), largest=False).indices
+    null = _null(units, state, live)
+    limit = min(NEAR, OF_NULL * null)
+    # All near pairs, and the nearest ones in any case.
+    count = min(max(NEAREST, int((values < limit).sum())), len(values), _MOST_PAIRS)
+    order = values.topk(count, largest=False).indices
     first, second = flat[0][order], flat[1][order]
-    i, j = int(live[first[0]]), int(live[second[0]])
-    twins = distance <= ON_THE_PLANE
-    close = distance.fill_diagonal_(1.0).masked_fill(twins, 1.0) < NEAR
-    found = Planes(
-        (i, j),
-        float(values[order[0]]),
-        _null(units, state, live),
-        _groups(twins, live),
-        int(close.any(1).sum()),
-    )
+    rates, of_loss = torch.full((2, count), torch.nan, dtype=torch.float64)
     own = decay.weight_decay if decay else 0.0
     theta_0 = decay.theta_0 if decay else {}
     if gradient is not None:
-        cross = _gram(units, state, gradient)[live][:, live]
-        of_loss = _rates(gram, cross)[first, second]
+        of_loss = _rates(gram, _gram(units, state, gradient)[live][:, live])[first, second]
         rates = of_loss - own
         if theta_0:
             towards = _rates(gram, _gram(units, state, theta_0)[live][:, live])
             rates = rates - own * towards[first, second]
-        # A pair on its plane stays there, and only there has no rate.
-        attracting = (rates < 0) | (values[order] <= ON_THE_PLANE)
-        found = replace(
-            found,
-            rate=float(rates[0]),
-            rate_of_loss=float(of_loss[0]),
-            attracting=float(attracting.double().mean()),
-        )
-    if theta_0:
-        apart = math.sqrt(_squared_difference(units, theta_0, i, j))
-        size = math.sqrt(float(gram.diagonal()[[first[0], second[0]]].sum()))
+
+    def pair(k: int) -> Pair:
+        numbers = int(live[first[k]]), int(live[second[k]])
+        found = Pair(numbers, float(values[order[k]]), float(rates[k]), float(of_loss[k]))
+        if not theta_0:
+            return found
+        apart = math.sqrt(_squared_difference(units, theta_0, *numbers))
+        size = math.sqrt(float(gram.diagonal()[[first[k], second[k]]].sum()))
         stiffness = own - found.rate_of_loss
         rest = own * apart / stiffness / size if stiffness > 0 else math.nan
-        found = replace(found, force=own * apart / math.sqrt(2), rest=rest)
-    return found
+        return replace(found, force=own * apart / math.sqrt(2), rest=rest)
+
+    twins = distance <= ON_THE_PLANE
+    close = distance.fill_diagonal_(1.0).masked_fill(twins, 1.0) < NEAR
+    closing = (values[order] < limit) & (rates < 0)
+    # A pair on its plane stays there, and only there has no rate.
+    attracting = (rates < 0) | (values[order] <= ON_THE_PLANE)
+    return Planes(
+        pair(0),
+        pair(int(closing.double().argmax())) if closing.any() else None,
+        null,
+        _groups(twins, live),
+        int(close.any(1).sum()),
+        math.nan if gradient is None else float(attracting[:NEAREST].double().mean()),
+    )
 
 
 def _gram(units: UnitClass, state: State, other: State) -> Tensor:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .advice import advise
 from .figure import draw
-from .planes import NEAR, Decay
+from .planes import NEAR, Decay, Pair
 from .verdict import ENOUGH_SAMPLES, Findings, alarms
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ class Report:
                 f" With fewer than {ENOUGH_SAMPLES} samples, units that were shut on all of them "
                 "do not count as dead."
             )
-        near = [one for one in self.findings if one.planes.nearest < NEAR]
-        if near and all(math.isnan(one.planes.rate) for one in near):
+        near = [one for one in self.findings if one.planes.near]
+        if near and all(math.isnan(one.planes.attracting) for one in near):
             said += (
                 f" In {', '.join(one.name for one in near)} two units are nearer than {NEAR:g}; "
                 "whether they attract takes a gradient: pass loss=..."
@@ -173,6 +173,7 @@ class Report:
 
 def _row(found: Findings, said: list[str]) -> dict[str, Any]:
     dead, planes = found.dead, found.planes
+    nearest = planes.nearest or Pair((0, 0), math.nan)
     roads = ", ".join(f"{count} {road}" for road, count in dead.on_each_road.items())
     return {
         "kinds": ", ".join(found.kinds),
@@ -183,12 +184,12 @@ def _row(found: Findings, said: list[str]) -> dict[str, Any]:
         "roads": roads,
         "twins": found.twins,
         "near_twins": planes.near,
-        "nearest": planes.nearest,
+        "nearest": nearest.distance,
         "null": planes.null,
-        "rate": planes.rate,
-        "rate_of_loss": planes.rate_of_loss,
+        "rate": nearest.rate,
+        "rate_of_loss": nearest.rate_of_loss,
         "attracting": planes.attracting,
-        "escape_force": planes.force,
+        "escape_force": nearest.force,
         "weight_rank": found.weights.exact,
         "weight_rank_most": found.weights.most,
         "weight_effective_rank": found.weights.effective,

@@ -11,11 +11,10 @@ import math
 from dataclasses import dataclass, field
 
 from .dead import Dead
-from .planes import NEAR, ON_THE_PLANE, Planes
+from .planes import Planes
 from .ranks import Ranks
 
 DEAD_SHARE = 0.05
-OF_NULL = 0.5
 ENOUGH_SAMPLES = 64  # a unit that is open on one sample in twenty is shut on all of fewer
 RATIOS = (0.01, 0.1, 0.3, 1.0)
 
@@ -97,23 +96,16 @@ def alarms(found: Findings, least_rank: float = math.inf) -> list[str]:
         roads = ", ".join(f"{count} by {road}" for road, count in found.dead.on_each_road.items())
         said.append(f"{dead} of {found.width} units are dead ({roads})")
     planes = found.planes
-    if planes.nearest <= ON_THE_PLANE:
+    if found.twins:
+        groups = f"{len(planes.groups)} group{'s' if len(planes.groups) > 1 else ''}"
+        said.append(f"{found.twins} units copy others exactly, in {groups}")
+    if (pair := planes.closing) is not None:
+        i, j = pair.units
         said.append(
-            f"{found.twins} units copy others exactly, in {len(planes.groups)} "
-            f"group{'s' if len(planes.groups) > 1 else ''}"
-        )
-    elif attracts(planes):
-        i, j = planes.pair or (0, 0)
-        said.append(
-            f"units {i} and {j} attract each other at a distance of {planes.nearest:.2g} (shuffled "
-            f"weights: {planes.null:.2g}; rate {planes.rate:.2g})"
+            f"units {i} and {j} attract each other at a distance of {pair.distance:.2g} (shuffled "
+            f"weights: {planes.null:.2g}; rate {pair.rate:.2g})"
         )
     for what, ranks in (("weights", found.weights), ("features", found.features)):
         if ranks.deficient and ranks.exact < least_rank:
             said.append(f"the {what} have rank {ranks.exact:.0f} of {ranks.most:.0f}")
     return said
-
-
-def attracts(planes: Planes) -> bool:
-    """Test whether a class's nearest pair is near, nearer than chance has it, and attracts."""
-    return planes.nearest < NEAR and planes.nearest < OF_NULL * planes.null and planes.rate < 0
