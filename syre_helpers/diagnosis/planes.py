@@ -78,7 +78,8 @@ class Planes:
     nearest : Pair, optional
         The two units that are most alike; None with fewer than two.
     closing : Pair, optional
-        Of the pairs that are nearer than `NEAR` and than half the null, and attract, the nearest.
+        Of the pairs that are nearer than `NEAR` and than half the null, and attract or are at rest
+        (a rate below a tenth of the decay), the nearest.
     null : float
         The distance of the nearest pair after every scalar was shuffled among the units.
     groups : tuple of tuple of int
@@ -87,6 +88,11 @@ class Planes:
         Number of units with another nearer than `NEAR`, exact twins left out.
     attracting : float
         The share of the `NEAREST` nearest pairs that attract.
+    drift : float
+        The median of the rates of these pairs, in units of the decay; -1 where the loss does
+        nothing, NaN without decay.
+    apart : float
+        The median of their distances, not relative to anything.
     """
 
     nearest: Pair | None = None
@@ -95,10 +101,13 @@ class Planes:
     groups: tuple[tuple[int, ...], ...] = ()
     near: int = 0
     attracting: float = math.nan
+    drift: float = math.nan
+    apart: float = math.nan
 
 
 NEAR = 0.1
 OF_NULL = 0.5
+AT_REST = 0.1  # of decay: where loss and decay balance, the noise of training decides on the sign
 
 
 def pair_rates(units: UnitClass, state: State, gradient: State) -> Tensor:
@@ -180,9 +189,10 @@ def nearest_planes(
         rest = own * apart / stiffness / size if stiffness > 0 else math.nan
         return replace(found, force=own * apart / math.sqrt(2), rest=rest)
 
+    sizes = (gram.diagonal()[first] + gram.diagonal()[second]).sqrt()
     twins = distance <= ON_THE_PLANE
     close = distance.fill_diagonal_(1.0).masked_fill(twins, 1.0) < NEAR
-    closing = (values[order] < limit) & (rates < 0)
+    closing = (values[order] < limit) & (rates < AT_REST * own)
     # A pair on its plane stays there, and only there has no rate.
     attracting = (rates < 0) | (values[order] <= ON_THE_PLANE)
     return Planes(
@@ -192,6 +202,8 @@ def nearest_planes(
         _groups(twins, live),
         int(close.any(1).sum()),
         math.nan if gradient is None else float(attracting[:NEAREST].double().mean()),
+        float(rates[:NEAREST].nanmedian()) / own if own else math.nan,
+        float((sizes * values[order])[:NEAREST].median()),
     )
 
 
