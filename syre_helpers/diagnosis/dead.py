@@ -89,7 +89,9 @@ def dead_units(
     gates = _gates(units, state)
     normed = any(part.role == "gain" for part in units.parts)
     made, read = units.norms(state, "incoming"), units.norms(state, "outgoing")
-    incoming, outgoing = _small(made, absolute=not normed), _small(read)
+    # Behind a norm the size of weights is free; elsewhere a whole layer may decay to nothing.
+    new = [0.0 if normed else units.new_norm(state, role) for role in ("incoming", "outgoing")]
+    incoming, outgoing = _small(made, new[0]), _small(read)
     closed = _none(units) if gates is None else gates > GATE
     gains = units.norms(state, "gain")
     no_gain = _none(units) if gains is None else gains <= GAIN * gains.median()
@@ -100,9 +102,9 @@ def dead_units(
         # A gate may be closed to all but what a skip connection brings: what varies is not dead.
         by_weights = by_weights & (constant | (incoming & outgoing) | silent)
     dead = by_weights if constant is None else by_weights | constant
-    lost = _small(made, absolute=not normed, tolerance=TO_THE_PLANE)
+    lost = _small(made, new[0], TO_THE_PLANE)
     if read is not None:
-        lost = lost & _small(read, tolerance=TO_THE_PLANE)
+        lost = lost & _small(read, new[1], TO_THE_PLANE)
     shut = features.shut if features is not None else None
     varies = _none(units) if constant is None else ~constant
     tests = {
@@ -130,14 +132,11 @@ def _none(units: UnitClass) -> Tensor:
     return torch.zeros(units.width, dtype=torch.bool)
 
 
-def _small(norms: Tensor | None, *, absolute: bool = False, tolerance: float = WEIGHTS) -> Tensor:
-    """Return which norms are next to nothing beside the larger ones, or those of a new layer."""
+def _small(norms: Tensor | None, new: float = 0.0, tolerance: float = WEIGHTS) -> Tensor:
+    """Return which norms are next to nothing beside the larger ones, and beside a new layer's."""
     if norms is None:
         return torch.tensor(False)
-    typical = norms.quantile(0.9)
-    # A whole layer that decayed to nothing has no unit to be compared with. Layers are made with
-    # norms of about 0.6 per unit, whatever their width.
-    return norms <= tolerance * (typical.clamp_min(0.5) if absolute else typical)
+    return norms <= tolerance * norms.quantile(0.9).clamp_min(new)
 
 
 def _silent(units: UnitClass, outgoing: Tensor, gradient: State | None) -> Tensor:

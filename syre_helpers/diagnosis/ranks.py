@@ -58,10 +58,12 @@ def weight_ranks(units: UnitClass, state: State, live: Tensor) -> Ranks:
     Returns
     -------
     Ranks
-        All NaN without incoming weights, without live units, or where a weight is not finite.
+        All 0 without live units; NaN without incoming weights, or where one is not finite.
     """
     parts = [(part, rows[live]) for part, rows in units.rows(state, "incoming")]
-    if not parts or not len(live):
+    if not len(live):
+        return Ranks(0.0, 0.0, 0.0, 0.0)
+    if not parts:
         return Ranks()
     eps = max(torch.finfo(state[part.tensor].dtype).eps for part, _ in parts)
     return _ranks(torch.cat([rows.cpu() for _, rows in parts], 1), eps)
@@ -80,11 +82,13 @@ def feature_ranks(features: Features, live: Tensor) -> Ranks:
     Returns
     -------
     Ranks
-        All NaN with fewer than two samples or without live units. The exact rank, the effective
+        All 0 without live units; NaN with fewer than two samples. The exact rank, the effective
         and the stable rank are those of the centred features; the others are as in their sources.
     """
     h = features.values
-    if len(h) < 2 or not len(live):
+    if not len(live):
+        return Ranks(0.0, 0.0, 0.0, 0.0)
+    if len(h) < 2:
         return Ranks()
     found = _ranks(h[:, live] - h[:, live].mean(0), features.eps)
     others = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -98,3 +99,24 @@ class UnitClass:
         """Return the Euclidean norm of each unit's scalars, (units,), or None without any part."""
         squares = [rows.square().sum(1) for _, rows in self.rows(state, *roles)]
         return torch.stack(squares).sum(0).sqrt().cpu() if squares else None
+
+    def new_norm(self, state: State, *roles: Role) -> float:
+        """Return the usual norm of a unit's scalars in a new layer, whose weights are of any width.
+
+        Parameters
+        ----------
+        state : mapping of str to Tensor
+            For the shapes.
+        *roles : str
+            As in `Part`.
+
+        Returns
+        -------
+        float
+            That of PyTorch's own initialisation, with variance 1 / (3 fan_in).
+        """
+        squares = 0.0
+        for part, rows in self.rows(state, *roles):
+            tensor = state[part.tensor]
+            squares += rows.shape[1] * tensor.shape[0] / (3 * tensor.numel())
+        return math.sqrt(squares)
