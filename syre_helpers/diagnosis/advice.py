@@ -28,7 +28,7 @@ _ROADS = {
     "closed gate": (
         "A closed gate passes no gradient, so neither less decay, nor syre, nor a kick of the "
         "usual size revives {units}. Open the gate (set the bias in front of the activation back "
-        "to 0) and, where the weights are next to 0, give new ones; either alone is not enough. "
+        "to 0) and, where the weights are next to 0, give new ones; either alone is rarely enough. "
         "Or delete the units: what the network computes stays the same."
     ),
     "norm gain": (

@@ -96,11 +96,12 @@ def dead_units(
     gains = units.norms(state, "gain")
     no_gain = _none(units) if gains is None else gains <= GAIN * gains.median()
     silent = _silent(units, outgoing, gradient)
+    gone = incoming & _small(read, new[1])
     by_weights = closed | no_gain | incoming | silent
     constant = features.constant(RANGE) if features is not None and features.samples > 1 else None
     if constant is not None:
         # A gate may be closed to all but what a skip connection brings: what varies is not dead.
-        by_weights = by_weights & (constant | (incoming & outgoing) | silent)
+        by_weights = by_weights & (constant | gone | silent)
     dead = by_weights if constant is None else by_weights | constant
     lost = _small(made, new[0], TO_THE_PLANE)
     if read is not None:

@@ -178,18 +178,18 @@ def nearest_planes(
             towards = _rates(gram, _gram(units, state, theta_0)[live][:, live])
             rates = rates - own * towards[first, second]
 
+    sizes = (gram.diagonal()[first] + gram.diagonal()[second]).sqrt()
+
     def pair(k: int) -> Pair:
         numbers = int(live[first[k]]), int(live[second[k]])
         found = Pair(numbers, float(values[order[k]]), float(rates[k]), float(of_loss[k]))
         if not theta_0:
             return found
         apart = math.sqrt(_squared_difference(units, theta_0, *numbers))
-        size = math.sqrt(float(gram.diagonal()[[first[k], second[k]]].sum()))
         stiffness = own - found.rate_of_loss
-        rest = own * apart / stiffness / size if stiffness > 0 else math.nan
+        rest = own * apart / stiffness / float(sizes[k]) if stiffness > 0 else math.nan
         return replace(found, force=own * apart / math.sqrt(2), rest=rest)
 
-    sizes = (gram.diagonal()[first] + gram.diagonal()[second]).sqrt()
     twins = distance <= ON_THE_PLANE
     close = distance.fill_diagonal_(1.0).masked_fill(twins, 1.0) < NEAR
     closing = (values[order] < limit) & (rates < AT_REST * own)

@@ -4,6 +4,8 @@ Five networks on digits. Healthy: without decay, and with 0.001. Collapsing: wit
 features of the last hidden layer keep less than half of the effective rank that they have without.
 """
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -26,7 +28,7 @@ COLLAPSING = ARMS[-1]
 def network(name):
     activation, widths = NETWORKS[name]
     layers = []
-    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+    for inputs, outputs in itertools.pairwise(widths):
         layers += [nn.Linear(inputs, outputs), activation()]
     return nn.Sequential(*layers[:-1])
 
