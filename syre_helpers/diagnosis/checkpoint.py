@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,9 @@ def _load(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return _load_safetensors(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a pickle's version, as if it could be read
+            return torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise ValueError(_refusal(path, error)) from error
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from ..removal.names import effective_parameters
 from ..symmetry import hidden_layers
 from ..symmetry.slices import HiddenLayer
 from .units import Part, Role, UnitClass
@@ -68,7 +69,7 @@ def class_of_layer(model: nn.Module, layer: HiddenLayer) -> UnitClass:
         With swaps only: whether signs may be flipped is not looked at.
     """
     modules = dict(model.named_modules())
-    tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    tensors = {**effective_parameters(model), **dict(model.named_buffers())}
     parts = []
     for name, part in layer.slices.items():
         entries = torch.arange(layer.width * part.block).view(layer.width, part.block)

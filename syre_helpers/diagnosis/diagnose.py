@@ -137,6 +137,6 @@ def _left_out(
         )
     if seen.gradient is None and not any(what == "the gradient" for what, _ in seen.left_out):
         said.append(("whether near units attract", "that takes a gradient; pass loss=..."))
-    elif decay is None:
+    if seen.gradient is not None and decay is None:
         said.append(("decay", "not known, so the rates are without it; pass weight_decay=..."))
     return said

@@ -88,9 +88,6 @@ class Planes:
         Number of units with another nearer than `NEAR`, exact twins left out.
     attracting : float
         The share of the `NEAREST` nearest pairs that attract.
-    drift : float
-        The median of the rates of these pairs, in units of the decay; -1 where the loss does
-        nothing, NaN without decay.
     apart : float
         The median of their distances, not relative to anything.
     """
@@ -101,7 +98,6 @@ class Planes:
     groups: tuple[tuple[int, ...], ...] = ()
     near: int = 0
     attracting: float = math.nan
-    drift: float = math.nan
     apart: float = math.nan
 
 
@@ -202,7 +198,6 @@ def nearest_planes(
         _groups(twins, live),
         int(close.any(1).sum()),
         math.nan if gradient is None else float(attracting[:NEAREST].double().mean()),
-        float(rates[:NEAREST].nanmedian()) / own if own else math.nan,
         float((sizes * values[order])[:NEAREST].median()),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,24 +17,22 @@ from ..removal.names import canonical_name
 from ..training import Moment
 from .diagnose import diagnose
 from .observe import Loss
-from .planes import Planes
 from .report import Report
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _MOST_ATTRACT = 0.95
-_DECAY_RULES = -0.5  # of the decay: the loss takes back less than half of it
-_NEARER = 0.05
+_BY_THE_END = math.log(10)
 
 
 class Watch:
     """A callback that diagnoses a model every so many steps, and warns of collapse early.
 
     It warns of every alarm of `diagnose`, once per class. Before that it warns where, in two looks
-    in a row, 95% of the nearest pairs of a class attract, at more than half the rate of decay
-    itself, and where they did come nearer by 5% in between: then decay draws units together, and
-    the loss does not part them. Ranks follow later.
+    in a row, 95% of the nearest pairs of a class attract, and came nearer so fast in between that
+    they will be at a tenth of their distance when training ends: then decay draws units together,
+    and the loss does not part them. Ranks follow later.
 
     Pass it as ``callbacks=[watch]`` to `fit`, `fit_many` and `train_many`; in a loop of your own
     call ``watch(step)``.
@@ -50,6 +49,9 @@ class Watch:
         As in `diagnose`; needed for the early warning, unless the model is under syre.
     every : int
         Steps between two looks. Default 100.
+    steps : int, optional
+        Steps of the whole run, for the early warning in a loop of your own; `fit` tells it itself.
+        Default: that of the next ten looks.
     found : optional
         As in `diagnose`. Default: found at the first look.
 
@@ -63,7 +65,7 @@ class Watch:
     TypeError
         If `model` is no module.
     ValueError
-        If `every` is no positive int.
+        If `every` or `steps` is no positive int.
 
     Warns
     -----
@@ -91,14 +93,16 @@ class Watch:
         loss: Loss | None = None,
         weight_decay: float | None = None,
         every: int = 100,
+        steps: int | None = None,
         found: Any = None,
     ) -> None:
         check_model("model", model)
         self.every = check_positive_int("every", every)
+        self.steps = None if steps is None else check_positive_int("steps", steps)
         self.reports: list[tuple[int, int, Report]] = []
         self._model, self._batch, self._loss = model, batch, loss
         self._weight_decay, self._found = weight_decay, found
-        self._suspected: dict[tuple[int, str], float] = {}
+        self._suspected: dict[tuple[int, str], tuple[int, float]] = {}
         self._warned: set[tuple[int, str, str]] = set()
 
     def __call__(self, moment: Moment | int) -> None:
@@ -106,7 +110,9 @@ class Watch:
         step = moment.step if isinstance(moment, Moment) else moment
         if (isinstance(moment, Moment) and moment.rows is not None) or step % self.every:
             return
-        params = moment.params if isinstance(moment, Moment) else {}
+        params: Mapping[str, Tensor] = {}
+        if isinstance(moment, Moment):
+            params, self.steps = moment.params, moment.steps
         for run, model in enumerate(self._models(params)):
             report = diagnose(
                 model,
@@ -156,23 +162,25 @@ class Watch:
                 self._warned.add((run, name, "alarm"))
                 _say(f"{which}: in {name}, {'; '.join(said)}. report.advice says what to do")
         for found in report.findings:
-            key, planes = (run, found.name), found.planes
-            before = self._suspected.pop(key, 0.0)
-            if not _drawn_together(planes):
+            if math.isnan(found.planes.attracting):
                 continue
-            self._suspected[key] = planes.apart
-            known = {(*key, "alarm"), (*key, "early")} & self._warned
-            if planes.apart <= (1 - _NEARER) * before and not known:
+            key, planes = (run, found.name), found.planes
+            before = self._suspected.pop(key, None)
+            if planes.attracting < _MOST_ATTRACT or not planes.apart > 0:
+                continue
+            self._suspected[key] = step, planes.apart
+            if before is None or {(*key, "alarm"), (*key, "early")} & self._warned:
+                continue
+            nearer = math.log(before[1] / planes.apart)
+            left = 10 * self.every if self.steps is None else self.steps - step
+            if nearer / (step - before[0]) * left >= _BY_THE_END:
                 self._warned.add((*key, "early"))
                 _say(
                     f"{which}: in {found.name}, {planes.attracting:.0%} of the nearest pairs "
-                    f"attract, and came nearer by {1 - planes.apart / before:.0%} in {self.every} "
-                    "steps: units will become twins, and then ranks fall. Less decay parts them"
+                    f"attract, and came nearer by {1 - math.exp(-nearer):.0%} in "
+                    f"{step - before[0]} steps: units will become twins, and then ranks fall. Less "
+                    "decay parts them"
                 )
-
-
-def _drawn_together(planes: Planes) -> bool:
-    return planes.attracting >= _MOST_ATTRACT and planes.drift <= _DECAY_RULES
 
 
 def _say(words: str) -> None:
