@@ -106,8 +106,9 @@ bench: $(READY)  ## run the programs in benchmarks/, each prints a table (DEVICE
 		$(BIN)/python "$$program" $(if $(DEVICE),--device $(DEVICE) --out results/$(DEVICE)); \
 	done
 
-ledger: $(READY)  ## write the page that sets the paper against this book, from results/
+ledger: $(READY)  ## write the ledger (paper against book) and the decision chart, from results/
 	@$(RUN).build.ledger
+	@$(RUN).build.decision_rule
 
 picture: $(READY)  ## make the pictures of the README and of the landing page
 	@$(RUN).build.execute remedy/syre

@@ -44,7 +44,7 @@ RECORDED = {
     "reinforcement:paper": "ant-short",
 }
 # Presets whose step is that of another one: the same network, the same number of images.
-SAME_STEP = {"simclr:paper": "cifar"}
+SAME_STEP = {"simclr:full-size": "cifar"}
 
 
 def stand_in(name: str, limit: int | None) -> Callable[..., Any]:

@@ -41,7 +41,7 @@ _BATCH = (
     "with --loss a pair (inputs, targets)"
 )
 _EXTRAS = {
-    "vision": "kornia",
+    "vision": "PIL",
     "train": "accelerate",
     "rl": "gymnasium",
     "cluster": "distributed",

@@ -21,7 +21,7 @@ from ..models import mlp
 from ..removal import Arm, arms
 from ..training import fit_many
 from . import _rules as rules
-from ._claims import Claim, Rows, difference, of, rows_of, value
+from ._claims import Claim, difference, of, rows_of, value
 from ._common import file_in, optimizer, seeds_of
 from ._images import accuracy
 from ._plasticity_arms import Setting, compared_arms, controls, grid
@@ -210,20 +210,20 @@ def train(
     return table
 
 
-def _best(method: str) -> Rows:
-    """Return the selector of a method's setting with the best score, the tuning left out."""
+class _best(of):
+    """The selector of a method's setting with the best score, the tuning left out."""
 
-    def rows(last: pd.DataFrame) -> pd.DataFrame:
-        final = last[last.stage != "tuning"] if "stage" in last else last
-        own = final[final.method == method]
-        label = own.groupby("arm").score.mean().idxmax()
-        return of(arm=label)(own)
+    def __init__(self, method: str) -> None:
+        super().__init__(method=method)
 
-    return rows
+    def __call__(self, table: pd.DataFrame) -> pd.DataFrame:
+        final = table[table.stage != "tuning"] if "stage" in table else table
+        own = final[final.method == self.settings["method"]]
+        return of(arm=own.groupby("arm").score.mean().idxmax())(own)
 
 
-_LEARNS = rules.graded(rules.mean_above(0.92), rules.mean_above(0.85))
-_CLEARLY_BETTER = rules.graded(rules.mean_above(0.04), rules.mean_above(0.02))
+_LEARNS = rules.above(0.92, partly=0.85)
+_CLEARLY_BETTER = rules.above(0.04, partly=0.02)
 
 CLAIMS = (
     Claim(
@@ -231,7 +231,7 @@ CLAIMS = (
         paper="vanilla collapses after about the sixth task",
         measure=value(_best("vanilla"), "retained_rank"),
         unit="rank of the features at the end over its highest value before",
-        holds=rules.graded(rules.mean_below(0.5), rules.mean_below(0.75)),
+        holds=rules.below(0.5, partly=0.75),
         comment="The rank falls task by task; accuracy falls with it.",
     ),
     Claim(
@@ -239,7 +239,7 @@ CLAIMS = (
         paper="syre stays near full rank",
         measure=value(_best("syre"), "retained_rank"),
         unit="rank of the features at the end over its highest value before",
-        holds=rules.graded(rules.mean_above(0.85), rules.mean_above(0.7)),
+        holds=rules.above(0.85, partly=0.7),
         comment="For the best sigma_0 tried, which is as large as the initial weights themselves.",
     ),
     Claim(
@@ -259,14 +259,14 @@ CLAIMS = (
         paper="shown in a figure",
         measure=value(_best("syre"), "score"),
         unit="accuracy on the last five tasks",
-        holds=lambda values: bool(values.min() >= 0.8) and _LEARNS(values),
+        holds=_LEARNS,
         comment="Accuracy at the end of each task, on test images.",
     ),
     Claim(
         text="With a large bias, syre learns the last tasks better than plain decay.",
         measure=difference(_best("syre"), _best("plain decay"), "score"),
         unit="accuracy on the last five tasks, minus that of plain decay",
-        holds=lambda values: bool(values.min() > 0) and _CLEARLY_BETTER(values),
+        holds=_CLEARLY_BETTER,
         comment="After equal tuning in the tuned runs. In the others the best of three sigma_0 "
         "stands against one plain decay.",
     ),
@@ -274,7 +274,7 @@ CLAIMS = (
         text="A pull back to the initial weights does as well as syre.",
         measure=difference(_best("pull to start"), _best("syre"), "score"),
         unit="accuracy on the last five tasks, minus that of syre",
-        holds=rules.graded(rules.mean_above(-0.02), rules.mean_above(-0.06)),
+        holds=rules.above(-0.02, partly=-0.06),
         comment="If its centre is as large as syre's, so what helps is a centre of full size; on "
         "MNIST one that is drawn anew every ten steps does as well.",
     ),
@@ -282,7 +282,7 @@ CLAIMS = (
         text="A bias of the same norm that respects the symmetry does not help.",
         measure=value(_best("symmetric bias"), "score"),
         unit="accuracy on the last five tasks",
-        holds=rules.graded(rules.mean_below(0.5), rules.mean_below(0.7)),
+        holds=rules.below(0.5, partly=0.7),
         comment="All units of a layer are pulled to the same place.",
     ),
 )

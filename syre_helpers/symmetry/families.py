@@ -6,14 +6,13 @@ swap or negate the partners of a scalar pair.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_int, check_tensor
+from .._checks import check_int, check_unit_vector
 from .reflection import Parameters, Reflection
 from .slices import HiddenLayer, Slice, hidden_layer, is_odd
 
@@ -203,7 +202,7 @@ def rotation_reflection(
     """
     check_int("left_axis", left_axis)
     check_int("right_axis", right_axis)
-    normal = _unit_vector(n)
+    normal = check_unit_vector(n)
     axes = {left: left_axis}
     if right is not None:
         if right == left:
@@ -333,22 +332,6 @@ def _negate(tensor: Tensor, part: Slice, i: int) -> Tensor:
     sign[part.entries([i], tensor.device)] = -1
     trailing = (1,) * (tensor.ndim - part.axis - 1)
     return tensor * sign.reshape(-1, *trailing)
-
-
-def _unit_vector(n: Tensor) -> Tensor:
-    if not isinstance(n, list | tuple):
-        check_tensor("n", n)
-    vector = torch.as_tensor(n).detach().to("cpu", torch.float64)
-    if vector.ndim != 1:
-        raise ValueError(f"n must be a vector of shape (inner,), got shape {tuple(vector.shape)}")
-    length = float(vector.norm())
-    # 1e-5 admits a vector that was normalised in float32.
-    if not math.isfinite(length) or abs(length - 1) > 1e-5:
-        raise ValueError(
-            f"n must have length 1, got length {length:g}; pass n / n.norm() of a vector that is "
-            "finite and not zero"
-        )
-    return vector / length
 
 
 def _mirror(tensor: Tensor, normal: Tensor, axis: int, name: str) -> Tensor:

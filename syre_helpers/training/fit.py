@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .._checks import check_int
 from ..removal import Arm, Pull, arms
+from ..removal.pull import coupled_together
 from .batches import Batch, Batches, Data
 from .callbacks import Callback
 from .checkpoint import Checkpoint, RandomState
@@ -236,15 +237,19 @@ class _OneModel:
 
     @torch.no_grad()
     def _pull_once(self) -> None:
+        learned = {name: p for name, p in self.params.items() if p.grad is not None}
+        if self._options.coupled:
+            params = list(learned.values())
+            gradients = [p.grad for p in params if p.grad is not None]
+            seen = coupled_together(self._pull, list(learned), params, gradients)
+            for p, gradient in zip(params, seen, strict=True):
+                p.grad = gradient
+            return
         lr = float(self.optimizer.param_groups[0]["lr"])
-        for name, p in self.params.items():
-            if p.grad is None:
-                continue
-            if self._options.coupled:
-                p.grad = self._pull.coupled(name, p, p.grad)
-            else:
-                p.grad = self._pull.masked(name, p.grad)
-                self._pull.decoupled_(name, p, lr)
+        for name, p in learned.items():
+            assert p.grad is not None
+            p.grad = self._pull.masked(name, p.grad)
+            self._pull.decoupled_(name, p, lr)
 
     def _detached(self) -> dict[str, Tensor]:
         return {name: p.detach() for name, p in self.params.items()}

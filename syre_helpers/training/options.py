@@ -125,6 +125,8 @@ class Options:
                     f"the optimizer has weight_decay={group['weight_decay']!r}; make it with "
                     "weight_decay=0, the arms bring the decay"
                 )
+            # As a tensor on a GPU it would be waited for at every step.
+            group["lr"] = float(group["lr"])
         return optimizer
 
     def factor(self, step: int) -> float:

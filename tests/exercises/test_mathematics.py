@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from found_answers import FOUND, FUNCTIONS
 from syre_helpers import exercises
 from syre_helpers.experiments import linear_vae
 from syre_helpers.experiments.simclr import nt_xent
@@ -132,6 +133,22 @@ def factor_by_a_step(u, w, lr, gamma):
     return (moved[0] ** 2 - moved[1] ** 2) / (u**2 - w**2)
 
 
+def change_by_definition(p, P, c, theta_0, gamma):
+    """Return the change of the penalty when p is reflected."""
+    mirrored = p - 2 * P @ (p - c)
+    return gamma * ((mirrored - theta_0).square().sum() - (p - theta_0).square().sum())
+
+
+def distance_of_the_saddle(curvature=-0.3, decay=0.1, theta_0=0.02):
+    """Find by bisection where the slope of the loss with its penalty is zero."""
+    low, high = -1.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        falls = curvature * middle + decay * (middle - theta_0) < 0
+        low, high = (low, middle) if falls else (middle, high)
+    return abs(low)
+
+
 ANSWERS = {
     "continuous_symmetries_survivor": survivor_by_projection,
     "continuous_symmetries_quiet_place": quiet_place_by_constraints,
@@ -161,6 +178,8 @@ ANSWERS = {
     "self_supervised_collapse_width": first_width_with_a_null_vector(),
     "syre_longer_wait": longer_wait(),
     "what_it_costs_ridge": ridge_by_descent,
+    "what_is_proved_change": change_by_definition,
+    "what_is_proved_distance": distance_of_the_saddle(),
     "when_not_to_share": share_at_rest(),
     "when_not_to_trapped": trapped_by_curvature,
     "why_training_falls_in_longer_plateau": steps_until(
@@ -200,3 +219,37 @@ def test_the_return_is_that_of_simulated_episodes():
     assert earned == pytest.approx(
         exercises.check_reinforcement_learning_return.right(0.7), rel=0.01
     )
+
+
+CHAPTERS = [
+    *("reflections", "permutation", "sign_and_rescaling", "rotation", "why_training_falls_in"),
+    *("ignored_features", "lost_dimensions", "syre", "what_is_proved", "continuous_symmetries"),
+    "how_strong",
+]
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_a_reader_would_find_is_accepted(name):
+    verdict = getattr(exercises, f"check_{name}")(FOUND[name]())
+    assert verdict, verdict
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_another_function_is_accepted(name):
+    verdict = getattr(exercises, f"check_{name}")(FUNCTIONS[name])
+    assert verdict, verdict
+
+
+def test_every_exercise_of_the_first_two_parts_has_an_answer_found_in_another_way():
+    names = [name.removeprefix("check_") for name in dir(exercises)]
+    asked = {name for name in names if name.startswith(tuple(f"{c}_" for c in CHAPTERS))}
+    assert asked == (FOUND.keys() | FUNCTIONS.keys() | ANSWERS.keys()) & asked
+
+
+@pytest.mark.parametrize("name", ["reflections_which", "lost_dimensions_optimizers"])
+def test_choices_come_as_letters_in_any_way(name):
+    check = getattr(exercises, f"check_{name}")
+    letters = sorted(check.right)
+    ways = ["".join(letters), ", ".join(letters), " ".join(letters).upper(), " and ".join(letters)]
+    for way in [*ways, letters, set(letters), tuple(letters)]:
+        assert check(way), way

@@ -24,4 +24,4 @@ def test_true_shrinkage_is_left_alone(end):
     claims = [c for c in experiments.load("dead_neurons").CLAIMS if c.is_about("quick-generic")]
     assert [claim.verdict(claim.values(table)) for claim in claims] == ["reproduced"] * 2
     errors = end(table).test_loss.groupby("arm").mean()
-    assert errors["syre 0.01"] == pytest.approx(errors["plain decay"], rel=0.05)
+    assert errors["syre 1%"] == pytest.approx(errors["plain decay"], rel=0.05)

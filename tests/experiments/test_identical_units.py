@@ -12,11 +12,11 @@ from syre_helpers.measures import duplicate_fraction
 @pytest.mark.slow
 def test_groups_stay_identical_under_decay_and_part_under_syre(quick, end):
     last = end(quick("identical_units"))
-    for arm in ("vanilla", "plain decay", "symmetric bias 0.01"):
+    for arm in ("vanilla", "plain decay", "symmetric bias 1%"):
         # Some processors part equal units in the last digit, which grows near a saddle.
         assert (last.within_groups[arm] < 1e-3).all(), arm
     assert (last.distinct["plain decay"] == 4).all()
-    for arm in ("syre 0.001", "syre 0.01", "syre 0.1", "perturbed once 0.01"):
+    for arm in ("syre 0.1%", "syre 1%", "syre 10%", "perturbed once 1%"):
         assert (last.within_groups[arm] > 0.1).all(), arm
         assert (last.distinct[arm] == 32).all(), arm
 
@@ -25,7 +25,7 @@ def test_groups_stay_identical_under_decay_and_part_under_syre(quick, end):
 def test_the_start_costs_plain_decay_and_a_symmetric_bias_the_same(quick, end):
     error = end(quick("identical_units")).train_loss
     assert (error["plain decay"] / error["plain decay, generic start"]).min() > 5
-    ratios = error["symmetric bias 0.01"] / error["plain decay"]
+    ratios = error["symmetric bias 1%"] / error["plain decay"]
     assert math.exp(ratios.map(math.log).mean()) == pytest.approx(1, abs=0.02)
 
 
@@ -48,7 +48,7 @@ def test_every_arm_starts_tied_but_those_that_say_otherwise(small):
     config = small("identical_units", steps=1)
     start = identical_units.run(config)
     start = start[start.step == 0].set_index("arm").distinct
-    loose = {"W-fix 10%", "perturbed once 0.01", "plain decay, generic start"}
+    loose = {"W-fix 10%", "perturbed once 1%", "plain decay, generic start"}
     for arm in identical_units.compared_arms(config):
         distinct = start[arm.label]
         assert (distinct > 4).all() if arm.label in loose else (distinct == 4).all(), arm.label

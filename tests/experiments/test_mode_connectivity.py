@@ -26,10 +26,10 @@ def test_both_networks_of_a_pair_have_the_same_bias_mask_and_third():
     def centre(name, seed):
         return compared[name].pull(params, seed, 0).centre["0.weight"]
 
-    for name in ("syre 0.01", "syre 1", "symmetric bias 1", "pull to a third"):
+    for name in ("syre 1%", "syre 100%", "symmetric bias 100%", "pull to a third"):
         assert (centre(name, 4) == centre(name, 5)).all(), name
         assert (centre(name, 4) != centre(name, 6)).any(), name
-    assert (centre("syre 1, not shared", 4) != centre("syre 1, not shared", 5)).any()
+    assert (centre("syre 100%, not shared", 4) != centre("syre 100%, not shared", 5)).any()
     fixed = [compared["W-fix 50%"].pull(params, s, 0).mask["0.weight"] for s in (4, 5)]
     assert (fixed[0] == fixed[1]).all()
     zeros = {n: torch.zeros_like(p) for n, p in params.items()}
@@ -46,11 +46,11 @@ def test_the_symmetric_bias_is_on_all_mirror_planes_and_as_long():
     model = models.mlp([64, 6, 5, 10], "relu")
     params = dict(model.named_parameters())
     compared = {arm.label: arm for arm in module.compared_arms(config)}
-    bias = compared["symmetric bias 1"].pull(params, 2, 0).centre
+    bias = compared["symmetric bias 100%"].pull(params, 2, 0).centre
     for layer, units in (("0", (1, 4)), ("2", (0, 3))):
         distance = permutation_reflection(model, layer, *units).distance(bias)
         assert float(distance) == pytest.approx(0, abs=1e-6)
-    theta_0 = compared["syre 1"].pull(params, 2, 0).centre
+    theta_0 = compared["syre 100%"].pull(params, 2, 0).centre
     norms = [sum(p.double().square().sum() for p in c.values()).sqrt() for c in (bias, theta_0)]
     assert float(norms[0]) == pytest.approx(float(norms[1]), rel=1e-5)
 

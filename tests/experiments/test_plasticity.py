@@ -122,9 +122,9 @@ def test_columns_of_a_run():
 def test_what_the_quick_run_shows_beside_its_claims(quick, end):
     score = end(quick("plasticity")).score
     mean = score.groupby("arm").mean()
-    assert (score["syre 1"] > score["plain decay"] + 0.1).all()
-    assert mean["syre 1"] > mean["vanilla"] + 0.1
+    assert (score["syre 100%"] > score["plain decay"] + 0.1).all()
+    assert mean["syre 100%"] > mean["vanilla"] + 0.1
     # The default is too weak here.
-    assert mean["syre 0.01"] < mean["syre 1"] - 0.2
+    assert mean["syre 1%"] < mean["syre 100%"] - 0.2
     # With a centre of the same size the pull to the start does what syre does.
-    assert abs(mean["pull to start x1.73"] - mean["syre 1"]) < 0.04
+    assert abs(mean["pull to start x1.73"] - mean["syre 100%"]) < 0.04

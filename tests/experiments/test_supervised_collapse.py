@@ -17,7 +17,7 @@ def strongest(quick):
 
 @pytest.mark.slow
 def test_at_the_default_strength_nothing_but_the_rank_is_higher(strongest):
-    plain, syre = map(strongest, ("plain decay", "syre 0.01"))
+    plain, syre = map(strongest, ("plain decay", "syre 1%"))
     assert (syre["rank"] - plain["rank"]).mean() > 5
     for column in ("accuracy", "effective_rank"):
         assert syre[column].mean() == pytest.approx(plain[column].mean(), rel=0.05), column
@@ -26,7 +26,7 @@ def test_at_the_default_strength_nothing_but_the_rank_is_higher(strongest):
 
 @pytest.mark.slow
 def test_at_0_3_syre_does_more_than_the_control(strongest, quick):
-    plain, syre, control = map(strongest, ("plain decay", "syre 0.3", "bias added after 0.3"))
+    plain, syre, control = map(strongest, ("plain decay", "syre 30%", "bias added after 30%"))
     assert (syre.effective_rank > plain.effective_rank).all()
     assert (syre.accuracy > control.accuracy).all()
     assert control.accuracy.mean() < plain.accuracy.mean() + 0.01

@@ -10,15 +10,12 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections import Counter
 from typing import Any
 
 from syre_helpers import experiments
 from tools.build import chapters, files
 from tools.build.templates import render
 
-# What the paper does not say can be found true or false here, but not reproduced.
-UNSAID = ("no such control", "not tried", "asked for by a reviewer, not reported")
 RESULTS = chapters.ROOT / "results"
 # Written by benchmarks/paper_presets.py.
 TIMED = RESULTS / "not_run.csv"
@@ -30,7 +27,19 @@ TITLES = {
     "simclr": "SimCLR",
     "plasticity": "loss of plasticity",
     "reinforcement": "reinforcement learning",
+    "symmetry_degree": "degree of symmetry",
 }
+# How the page calls the runs of presets that many experiments have.
+RUNS = {
+    "quick": "our quick run",
+    "mnist": "our run on MNIST",
+    "paper": "our full-size run",
+    "full-size": "our full-size run",
+}
+# All verdicts, from good to bad, in the order of the page.
+WORDS = (
+    "reproduced", "holds", "partly", "runs differ", "not shown", "not", "does not hold", "not run",
+)  # fmt: skip
 # Where each experiment is told, in the order of the page.
 CHAPTERS = {
     "dead_neurons": "practice/dead-neurons",
@@ -43,6 +52,8 @@ CHAPTERS = {
     "reinforcement": "practice/reinforcement-learning",
     "mode_connectivity": "practice/mode-connectivity",
     "compatibility": "remedy/what-it-costs",
+    "persistence": "remedy/syre",
+    "symmetry_degree": "remedy/how-strong",
 }
 
 
@@ -56,7 +67,7 @@ def main() -> int:
 def page() -> str:
     """Return the whole page."""
     told = [experiment(name, chapter) for name, chapter in CHAPTERS.items()]
-    return render("ledger.md.j2", experiments=told, said=said, data_of=data_of)
+    return render("ledger.md.j2", experiments=told, words=WORDS, run_name=run_name)
 
 
 def experiment(name: str, chapter: str) -> dict[str, Any]:
@@ -70,8 +81,8 @@ def experiment(name: str, chapter: str) -> dict[str, Any]:
         "chapter": chapter,
         "runs": runs,
         "judged": judged,
-        "counts": Counter(said(claim, overall(found)) for claim, found in judged),
-        "data": ", ".join(sorted({data_of(run) for run in longer})) or "—",
+        "overall": [overall(found) for _, found in judged],
+        "data": ", ".join(sorted({data_of(run) for run in longer})) or "the chapter's run alone",
         "missing": [(p, effort(name, p)) for p in module.PRESETS if p not in runs],
     }
 
@@ -84,39 +95,32 @@ def records(name: str) -> dict[str, experiments.Record]:
     return {preset: found[preset] for preset in order}
 
 
-def judge(claim: Any, runs: dict[str, experiments.Record]) -> list[tuple[str, str, str]]:
-    """Return (preset, numbers, verdict) for each run that the claim is about."""
-    found = []
-    for preset, record in runs.items():
-        if not claim.is_about(preset):
-            continue
-        values = claim.values(record.table)
-        mean, spread = values.mean(), values.std()
-        if abs(mean) < 1e-3 * spread:
-            mean = 0.0  # what is left is rounding, or chance
-        number = f"{mean:.3g} ± {spread:.2g}, {len(values)} seeds"
-        found.append((preset, number, claim.verdict(values)))
-    return found
+def judge(claim: experiments.Claim, runs: dict[str, experiments.Record]) -> list[dict[str, str]]:
+    """Return verdict, numbers and preset for each run that the claim is about."""
+    tables = {preset: record.table for preset, record in runs.items()}
+    return experiments.verdicts([claim], tables).to_dict("records")
 
 
-def said(claim: Any, verdict: str) -> str:
-    """Return a verdict in the words for a claim of the paper, or for one that it does not make."""
-    if claim.paper not in UNSAID:
-        return verdict
-    return {"reproduced": "holds", "not": "does not hold"}.get(verdict, verdict)
-
-
-def overall(judged: list[tuple[str, str, str]]) -> str:
-    """Return one verdict for a claim: that of all runs, or "partly" where they differ."""
-    verdicts = {verdict for *_, verdict in judged}
-    if not verdicts:
+def overall(judged: list[dict[str, str]]) -> str:
+    """Return one word for a claim: that of all its runs, or "runs differ"."""
+    words = {one["verdict"] for one in judged}
+    if not words:
         return "not run"
-    return verdicts.pop() if len(verdicts) == 1 else "partly"
+    return words.pop() if len(words) == 1 else "runs differ"
+
+
+def run_name(preset: str, run: experiments.Record) -> str:
+    """Return how the page calls a run: by its data, and never the paper's."""
+    if preset in RUNS:
+        return RUNS[preset]
+    return (
+        f"our run `{preset}`" if data_of(run) in preset else f"our run `{preset}`, {data_of(run)}"
+    )
 
 
 def data_of(record: experiments.Record) -> str:
     """Return the name of the data that a run used."""
-    return str(record.provenance.get("data", {}).get("name", "generated"))
+    return str(record.provenance.get("data", {}).get("name", "generated data"))
 
 
 def effort(name: str, preset: str) -> str:
