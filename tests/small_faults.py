@@ -5,8 +5,7 @@ import itertools
 import torch
 from torch import nn
 
-from syre_helpers.diagnosis.classes import class_of_layer
-from syre_helpers.symmetry import hidden_layers
+from syre_helpers.diagnosis.classes import classes_of
 
 
 def seeded(make, dtype=torch.float64, seed=0):
@@ -44,7 +43,7 @@ def batch(model, samples=128, outputs=4):
 
 
 def units_of(model, layer=0):
-    return class_of_layer(model, hidden_layers(model)[layer])
+    return classes_of(model, batch(model)[0], None, state_of(model), [])[layer]
 
 
 def state_of(model):

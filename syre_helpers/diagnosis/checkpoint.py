@@ -12,13 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .classes import classes_of_rows
 from .diagnose import diagnose
 from .judge import judge
 from .observe import Loss, Observed
 from .report import Report
-from .units import Part, Role, UnitClass
 
-_MOST_ROWS = 6000  # of a matrix; those with more are vocabularies, or take hours
 _UNREADABLE = (
     pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError,
 )  # fmt: skip
@@ -225,7 +224,7 @@ def diagnose_state(state: Mapping[str, Tensor]) -> Report:
     {'weight': ['1 units copy others exactly, in 1 group']}
     """
     left_out: list[tuple[str, str]] = []
-    classes = _classes(state, left_out)
+    classes = classes_of_rows(state, left_out)
     if not classes:
         raise ValueError(
             "the state has no weight with two axes and two rows or more, so there are no units to "
@@ -235,47 +234,3 @@ def diagnose_state(state: Mapping[str, Tensor]) -> Report:
     findings = judge(classes, state, seen, None)
     last = classes[-1].width
     return Report(findings, last, True, None, left_out + _UNKNOWN, "weights alone")
-
-
-def _classes(state: Mapping[str, Tensor], left_out: list[tuple[str, str]]) -> list[UnitClass]:
-    """Return a class for the rows of each weight, with the bias and the norm that follow it."""
-    stems: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in state.items():
-        stem, _, last = name.rpartition(".")
-        stems.setdefault(stem, {})[last] = tensor
-    classes: list[UnitClass] = []
-    for stem, tensors in stems.items():
-        width = len(tensors["running_var"]) if "running_var" in tensors else 0
-        before = classes[-1] if classes else None
-        if before is not None and width and width == before.width:
-            norm = _parts(stem, tensors, width)
-            classes[-1] = UnitClass(before.name, before.kinds, width, before.parts + norm)
-            continue
-        for last, tensor in tensors.items():
-            name = f"{stem}.{last}" if stem else last
-            if tensor.ndim < 2 or len(tensor) < 2 or not tensor.is_floating_point():
-                continue
-            if len(tensor) > _MOST_ROWS:
-                left_out.append((name, f"{len(tensor)} rows: a vocabulary, or too many to compare"))
-                continue
-            own = {last: tensor}
-            bias = tensors.get(last.replace("weight", "bias"))
-            if bias is not None and bias is not tensor and bias.shape == (len(tensor),):
-                own[last.replace("weight", "bias")] = bias
-            classes.append(UnitClass(name, ("rows",), len(tensor), _parts(stem, own, len(tensor))))
-    return classes
-
-
-def _parts(stem: str, tensors: Mapping[str, Tensor], width: int) -> tuple[Part, ...]:
-    entries = torch.arange(width)[:, None]
-    normed = "running_var" in tensors
-    parts = []
-    for last, tensor in tensors.items():
-        role: Role = "incoming" if tensor.ndim > 1 else "shift"
-        if last.startswith("running"):
-            role = "buffer"
-        elif normed and last == "weight":
-            role = "gain"
-        if tensor.ndim:
-            parts.append(Part(f"{stem}.{last}" if stem else last, 0, entries, role))
-    return tuple(parts)

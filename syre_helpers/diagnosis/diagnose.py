@@ -11,6 +11,7 @@ from .._checks import check_function, check_model, check_nonnegative
 from ..removal.attach import attachments
 from ..removal.names import canonical_name, effective_parameters, named_parameters
 from ..removal.parametrize import parametrization_of
+from ..symmetry import Symmetries
 from .classes import classes_of
 from .judge import judge
 from .observe import Loss, Observed, check_batch, inputs_of, observe
@@ -25,7 +26,7 @@ def diagnose(
     *,
     loss: Loss | None = None,
     weight_decay: float | None = None,
-    found: Any = None,
+    found: Symmetries | None = None,
 ) -> Report:
     """Return a report on the collapse of a model: by which road, how far, and what helps.
 
@@ -43,7 +44,7 @@ def diagnose(
     weight_decay : float, optional
         The decay of the training, for the rates. Default: that of the syre which the model is
         under, with its ``theta_0``; else unknown.
-    found : optional
+    found : Symmetries, optional
         What `find_reflections` returned for the model. Default: it is called.
 
     Returns
@@ -85,10 +86,10 @@ def diagnose(
         check_nonnegative("weight_decay", weight_decay)
     check_batch(batch, loss)
     left_out: list[tuple[str, str]] = []
-    classes = classes_of(model, inputs_of(batch, loss), found, left_out)
+    state = _state(model)
+    classes = classes_of(model, inputs_of(batch, loss), found, state, left_out)
     seen = observe(model, classes, batch, loss)
     decay = _decay(model, weight_decay)
-    state: State = {**dict(_buffers(model)), **effective_parameters(model)}
     findings = judge(classes, state, seen, decay)
     left_out += _left_out(classes, seen, decay) + seen.left_out
     classifies = seen.labels or (not seen.targets and (seen.outputs or 0) > 1)
@@ -118,8 +119,13 @@ def _decay(model: nn.Module, weight_decay: float | None) -> Decay | None:
     return Decay(max(found), theta_0) if found else None
 
 
-def _buffers(model: nn.Module) -> dict[str, Tensor]:
-    return {canonical_name(name): buffer for name, buffer in model.named_buffers()}
+def _state(model: nn.Module) -> State:
+    """Return what the model computes with, parameters and buffers, in the order of its modules."""
+    params = effective_parameters(model)
+    buffers = {canonical_name(name): buffer for name, buffer in model.named_buffers()}
+    order = {canonical_name(name): number for number, (name, _) in enumerate(model.named_modules())}
+    both: dict[str, Tensor] = {**params, **buffers}
+    return dict(sorted(both.items(), key=lambda one: order.get(one[0].rpartition(".")[0], 0)))
 
 
 def _left_out(
@@ -127,7 +133,11 @@ def _left_out(
 ) -> list[tuple[str, str]]:
     """Return what is not known of the classes, and how to make it known."""
     said = []
-    unseen = [units.name for units, one in zip(classes, seen.features, strict=True) if one is None]
+    unseen = [
+        units.name
+        for units, one in zip(classes, seen.features, strict=True)
+        if one is None and units.vectors is None
+    ]
     if unseen and seen.outputs is not None:
         said.append(
             (

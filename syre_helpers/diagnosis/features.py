@@ -149,6 +149,8 @@ def _module(part: Part, modules: dict[str, nn.Module]) -> tuple[str, nn.Module] 
     module = modules.get(name)
     if module is None or unit_axis(module) is None:
         return None
+    if part.entries is None:
+        return None
     if part.role == "outgoing" and getattr(module, "groups", 1) != 1:
         return None  # its weight does not say which of its inputs a group reads
     return name, module
@@ -169,6 +171,7 @@ def _by_unit(module: nn.Module, part: Part, values: Tensor) -> Tensor | None:
     """Return values as (samples, units): all other axes, and a unit's several entries, count."""
     axis = unit_axis(module)
     assert axis is not None
+    assert part.entries is not None
     if isinstance(module, nn.modules.conv._ConvNd):  # without a batch axis
         axis = values.ndim - len(module.kernel_size) - 1
     if not values.is_floating_point() or values.ndim < 2:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ..removal.theta_0 import fan_ins
-from .dead import dead_units
+from .dead import WEIGHTS, Dead, dead_units
 from .features import Features
 from .observe import Observed
 from .planes import Decay, Pair, nearest_planes
-from .ranks import Ranks, feature_ranks, weight_ranks
+from .ranks import Ranks, feature_ranks, rotation_ranks, weight_ranks
 from .units import State, UnitClass
 from .verdict import Findings
 
@@ -77,7 +77,10 @@ def _of_weights(
 ) -> Findings:
     """Return what is measured of a class, but for the ranks of its features."""
     found = Findings(units.name, units.kinds, units.width)
-    if not all(bool(state[part.tensor].isfinite().all()) for part in units.trained):
+    if units.vectors is not None:
+        return _of_vectors(found, units.vectors(state))
+    trained = [state[part.tensor] for part in units.trained if part.tensor in state]
+    if not all(bool(tensor.isfinite().all()) for tensor in trained):
         return replace(found, finite=False)
     found = replace(found, dead=dead_units(units, state, features, gradient))
     live = _live(found)
@@ -88,6 +91,18 @@ def _of_weights(
         weights=weight_ranks(units, state, live),
         spread=_spread(units, state, planes.closing),
     )
+
+
+def _of_vectors(found: Findings, vectors: Tensor) -> Findings:
+    """Return what is measured of rotations, and of the signs of units that do not change places."""
+    if not bool(vectors.isfinite().all()):
+        return replace(found, finite=False)
+    if "rotation" in found.kinds:
+        return replace(found, weights=rotation_ranks(vectors))
+    norms = vectors.norm(dim=-1).flatten()
+    gone = (norms <= WEIGHTS * norms.quantile(0.9)).nonzero().flatten().tolist()
+    dead = Dead(tuple(gone), None, dict.fromkeys(gone, "mirror plane"))
+    return replace(found, width=len(norms), dead=dead)
 
 
 def _live(found: Findings) -> Tensor:

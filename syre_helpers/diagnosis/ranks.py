@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 
 import torch
@@ -100,6 +101,30 @@ def feature_ranks(features: Features, live: Tensor) -> Ranks:
     }
     most = min(found.most, len(h) - 1)
     return Ranks(found.exact, most, found.effective, found.stable, others)
+
+
+def rotation_ranks(vectors: Tensor) -> Ranks:
+    """Return the ranks of the inner dimension of products such as query and key, value and output.
+
+    On a mirror plane of the rotations, both factors have lost the direction that is normal to it.
+
+    Parameters
+    ----------
+    vectors : Tensor
+        Both factors side by side, (members, units, scalars).
+
+    Returns
+    -------
+    Ranks
+        The least exact rank over the members, and the medians of the others.
+    """
+    found = [_ranks(one, float(torch.finfo(torch.float32).eps)) for one in vectors]
+    return Ranks(
+        min(one.exact for one in found),
+        min(one.most for one in found),
+        statistics.median(one.effective for one in found),
+        statistics.median(one.stable for one in found),
+    )
 
 
 def _ranks(x: Tensor, eps: float) -> Ranks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,8 +24,9 @@ class Part:
         Name of a parameter or buffer.
     axis : int
         The axis along which the units lie.
-    entries : Tensor
-        Indices along the axis, int64, shape (units, entries per unit).
+    entries : Tensor, optional
+        Indices along the axis, int64, shape (units, entries per unit); None where indices along one
+        axis do not tell.
     role : str
         "incoming" weights make a unit's value, "outgoing" ones read it; a "gain" or a "shift" is
         that of a norm or a bias; a "buffer" is moved with its unit, and is not trained.
@@ -33,11 +34,15 @@ class Part:
 
     tensor: str
     axis: int
-    entries: Tensor
+    entries: Tensor | None
     role: Role
+    pick: Callable[[Tensor], Tensor] | None = None
 
     def rows(self, tensor: Tensor) -> Tensor:
         """Return the scalars of each unit as one row, float64: (units, scalars per unit)."""
+        if self.entries is None:
+            assert self.pick is not None
+            return self.pick(tensor.detach()).double()
         moved = tensor.detach().movedim(self.axis, 0)
         count = self.entries.numel()
         whole = len(moved) == count and torch.equal(self.entries.flatten(), torch.arange(count))
@@ -60,15 +65,16 @@ class UnitClass:
         Number of units.
     parts : tuple of Part
         What the units own.
-    negated : frozenset of str
-        Tensors that the sign flip of a unit negates; empty where there is none.
+    vectors : callable, optional
+        For rotations, and for signs of units that do not change places: returns of a state all
+        scalars of each unit, (members, units, scalars), such as those of each head.
     """
 
     name: str
     kinds: tuple[str, ...]
     width: int
     parts: tuple[Part, ...]
-    negated: frozenset[str] = frozenset()
+    vectors: Callable[[State], Tensor] | None = None
 
     @property
     def trained(self) -> tuple[Part, ...]:

@@ -6,6 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 from .._checks import check_model, check_positive_int
 from ..removal import SyreWarning
 from ..removal.names import canonical_name
+from ..symmetry import Symmetries
 from ..training import Moment
+from .classes import symmetries_of
 from .diagnose import diagnose
-from .observe import Loss
+from .observe import Loss, inputs_of
 from .report import Report
 
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ class Watch:
     steps : int, optional
         Steps of the whole run, for the early warning in a loop of your own; `fit` tells it itself.
         Default: that of the next ten looks.
-    found : optional
+    found : Symmetries, optional
         As in `diagnose`. Default: found at the first look.
 
     Attributes
@@ -94,7 +97,7 @@ class Watch:
         weight_decay: float | None = None,
         every: int = 100,
         steps: int | None = None,
-        found: Any = None,
+        found: Symmetries | None = None,
     ) -> None:
         check_model("model", model)
         self.every = check_positive_int("every", every)
@@ -113,6 +116,8 @@ class Watch:
         params: Mapping[str, Tensor] = {}
         if isinstance(moment, Moment):
             params, self.steps = moment.params, moment.steps
+        if self._found is None:
+            self._find()
         for run, model in enumerate(self._models(params)):
             report = diagnose(
                 model,
@@ -154,6 +159,11 @@ class Watch:
                 for name, p in stacked.items():
                     theirs[name].copy_(p[run])
             yield copied
+
+    def _find(self) -> None:
+        """Search for the symmetries once; where that fails, every report says why."""
+        with suppress(Exception):
+            self._found = symmetries_of(self._model, inputs_of(self._batch, self._loss))
 
     def _warn(self, step: int, run: int, report: Report) -> None:
         which = f"step {step}" + (f", model {run}" if run else "")

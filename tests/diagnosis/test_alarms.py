@@ -47,6 +47,7 @@ def reports(name, steps, seeds):
         batch_size=64,
         compile=False,
     )
+    symmetries = sh.find_reflections(network(name), data.x_train[:2])
     found = {}
     for (arm, seed), state in params.items():
         model = network(name)
@@ -56,6 +57,7 @@ def reports(name, steps, seeds):
             (data.x_train, data.y_train),
             loss=functional.cross_entropy,
             weight_decay=getattr(arm, "weight_decay", 0.0),
+            found=symmetries,
         )
     return found
 

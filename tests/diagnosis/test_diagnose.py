@@ -186,8 +186,8 @@ class Broken(nn.Module):
 def test_a_model_that_cannot_run_is_judged_by_its_weights():
     model = planted()
     report = sh.diagnose(model, torch.ones(4, 7))  # the wrong width
-    assert report.table.dead.tolist() == [7, 0]
-    assert report.table.twins.tolist() == [5, 0]
+    assert report.table.dead.tolist() == [7, 0, 0]
+    assert report.table.twins.tolist() == [5, 0, 0]
     assert any(what == "the forward pass" for what, _ in report.left_out)
     assert "the forward pass" in str(report)
 
@@ -203,7 +203,7 @@ def test_a_loss_that_fails_costs_the_rates_only():
 def test_a_frozen_model_has_no_rates():
     model = planted().requires_grad_(False)
     report = sh.diagnose(model, batch(model, 256, outputs=10), loss=LOSS)
-    assert report.table.dead.tolist() == [7, 0]
+    assert report.table.dead.tolist() == [7, 0, 0]
     assert ("the gradient", "no parameter requires one: the model is frozen") in report.left_out
 
 

@@ -21,7 +21,7 @@ def task(samples=256):
     return x, (hidden @ torch.randn(32, 5, generator=generator)).argmax(1)
 
 
-def watched(weight_decay, steps=200, every=10, lr=0.02):
+def watched(weight_decay, steps=400, every=10, lr=0.02):
     """Train, and return the warnings and the watch."""
     model, data = mlp(nn.Tanh, (16, 32, 5), torch.float32), task()
     watch = Watch(
@@ -42,15 +42,15 @@ def test_it_warns_before_ranks_move():
     assert len(early) == 1, said
     step = int(early[0].split("step ")[1].split(":")[0])
     ranks = watch.table.set_index("step").effective_rank
-    assert ranks[step] > 0.95 * ranks[0], "when it warned"
-    assert ranks.iloc[-1] < 0.7 * ranks[0], "what came of it"
+    assert ranks[step] > 0.9 * ranks[0], "when it warned"
+    assert ranks.iloc[-1] < 0.5 * ranks[0], "what came of it"
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 1e-3])
 def test_it_is_silent_where_nothing_is_wrong(weight_decay):
     said, watch = watched(weight_decay)
     assert said == []
-    assert watch.table.step.tolist() == list(range(0, 200, 10))
+    assert watch.table.step.tolist() == list(range(0, 400, 10))
 
 
 def test_it_looks_at_every_model_of_a_stack():
