@@ -77,7 +77,7 @@ def diagnose(
     >>> model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4))
     >>> report = diagnose(model, torch.randn(256, 8))
     >>> report.verdict
-    'No sign of collapse in 16 units in 1 classes.'
+    'No sign of collapse in 16 units of 1 class.'
     """
     check_model("model", model)
     if loss is not None:
@@ -106,13 +106,14 @@ def _decay(model: nn.Module, weight_decay: float | None) -> Decay | None:
         if adding is not None:
             theta_0[name] = adding.theta_0
             found.add(adding.weight_decay)
+    own = {p: name for name, p in named.items()}  # the syre may be that of a larger model
     for attachment in attachments():
-        mine = {name: p for name, p in attachment.named.items() if named.get(name) is p}
+        theirs = {name: p for name, p in attachment.named.items() if p in own}
         pull = getattr(attachment.apply, "pull", None)
-        if not mine or pull is None:
+        if not theirs or pull is None:
             continue
-        pull = pull(mine) if callable(pull) else pull
-        theta_0 |= {name: pull.centre[name] for name in mine if name in pull.centre}
+        pull = pull(theirs) if callable(pull) else pull
+        theta_0 |= {own[p]: pull.centre[name] for name, p in theirs.items() if name in pull.centre}
         found.add(float(pull.weight_decay))
     if weight_decay is not None:
         return Decay(weight_decay, theta_0)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..removal.names import canonical_name, named_parameters
 from .features import Features, Recorder, recorded
@@ -90,8 +91,8 @@ def observe(
     Parameters
     ----------
     model : nn.Module
-        Run in evaluation mode; parameters, gradients, buffers, modes and random state are as before
-        afterwards.
+        Run in evaluation mode, but for a BatchNorm that has no statistics yet; parameters,
+        gradients, buffers, modes and random state are as before afterwards.
     classes : sequence of UnitClass
         What to record.
     batch : Any
@@ -187,6 +188,10 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(devices=[d.index or 0 for d in devices]):
         model.eval()
+        for module in training:
+            # Running statistics that no batch has touched would be wrong by any factor.
+            if isinstance(module, _BatchNorm) and not _has_statistics(module):
+                module.train()
         try:
             yield
         finally:
@@ -195,6 +200,10 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
             with torch.no_grad():
                 for buffer, before in buffers:
                     buffer.copy_(before)
+
+
+def _has_statistics(norm: _BatchNorm) -> bool:
+    return norm.num_batches_tracked is None or bool(norm.num_batches_tracked > 0)
 
 
 def _is_pair(batch: Any) -> bool:

@@ -83,13 +83,13 @@ class Report:
     def verdict(self) -> str:
         """The verdict in words, with numbers."""
         units = sum(found.width for found in self.findings)
-        of = f"{units} units in {len(self.findings)} classes"
+        count = f"{len(self.findings)} class{'es' if len(self.findings) > 1 else ''}"
         if not self.findings:
             return "Nothing could be judged: no class of interchangeable units was found."
         if not self.alarms:
-            return f"No sign of collapse in {of}." + self._caution()
+            return f"No sign of collapse in {units} units of {count}." + self._caution()
         lines = [f"{name}: {'; '.join(said)}." for name, said in self.alarms.items()]
-        return f"{len(lines)} of {len(self.findings)} classes show collapse. " + " ".join(lines)
+        return f"Collapse in {len(lines)} of {count}. " + " ".join(lines)
 
     def _caution(self) -> str:
         """Return what a verdict without alarm does not cover."""

@@ -261,7 +261,7 @@ def test_a_healthy_model_needs_nothing():
     model = mlp(nn.Tanh, (20, 32, 10), torch.float32)
     report = sh.diagnose(model, batch(model, 256, outputs=10), loss=LOSS, weight_decay=1e-4)
     assert report.alarms == {}
-    assert report.verdict == "No sign of collapse in 32 units in 1 classes."
+    assert report.verdict == "No sign of collapse in 32 units of 1 class."
     assert report.advice.startswith("Nothing here asks for a remedy")
     assert report.left_out == []
 
