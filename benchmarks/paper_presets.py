@@ -44,7 +44,7 @@ RECORDED = {
     "reinforcement:paper": "ant-short",
 }
 # Presets whose step is that of another one: the same network, the same number of images.
-SAME_STEP = {"simclr:paper": "cifar"}
+SAME_STEP = {"simclr:full-size": "cifar"}
 
 
 def stand_in(name: str, limit: int | None) -> Callable[..., Any]:
@@ -179,12 +179,12 @@ def row(name: str, preset: str, each: float, timed: int, timed_on: str) -> Row:
 
 
 def unrecorded() -> list[str]:
-    """Return the presets without a record, as NAME:PRESET."""
+    """Return the presets without a record, as NAME:PRESET, but for those that are for a GPU."""
     return [
         f"{name}:{preset}"
         for name in experiments.names()
         for preset in experiments.load(name).PRESETS
-        if not (RESULTS / f"{name}-{preset}.csv").exists()
+        if not (preset.startswith("cuda") or (RESULTS / f"{name}-{preset}.csv").exists())
     ]
 
 

@@ -54,9 +54,12 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         return (
-            f'<div class="syre-verdict" data-ok="{str(self.ok).lower()}" role="status">'
+            f'<div class="syre-verdict" data-ok="{self._state()}" role="status">'
             f"<strong>{self._word()}</strong> {html.escape(self.message)}</div>"
         )
+
+    def _state(self) -> str:
+        return "none" if self.message == NO_ANSWER else str(self.ok).lower()
 
     def _word(self) -> str:
         if self.message == NO_ANSWER:

@@ -1,7 +1,8 @@
 """Experiments: each a module with a frozen ``Config``, named ``PRESETS``, ``CLAIMS`` and ``run``.
 
 ``quick`` presets use generated or bundled data and finish within a minute on two cores; ``paper``
-presets have the size of the paper's experiment, as far as it is known. ``run(config, checkpoints)``
+and ``full-size`` presets have the size of the paper's experiment, the latter where its settings are
+not known. ``run(config, checkpoints)``
 returns a tidy table, and goes on from the folder of checkpoints where it was interrupted. Floor 4
 of the package.
 """
@@ -15,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..training.device import pick_device
-from ._claims import Claim, difference, of, ratio, rows_of, value
+from ._claims import Claim, difference, of, ratio, rows_of, value, verdicts
 from ._grid import grid, split_seeds, variants
 from .record import Record, read_record, write_record
 
@@ -38,6 +39,7 @@ __all__ = [
     "split_seeds",
     "value",
     "variants",
+    "verdicts",
     "write_record",
 ]
 

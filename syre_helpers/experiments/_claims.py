@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from ._rules import Interval, Rule, interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..removal import Arm
 
-Verdict = Literal["reproduced", "partly", "not"]
 Rows = Callable[["pd.DataFrame"], "pd.DataFrame"]
 Measured = Callable[["pd.DataFrame"], "pd.Series"]
-Rule = Callable[["pd.Series"], bool | None]
-"""The argument ``holds`` of `Claim`."""
 
 NO_CONTROL = "no such control"
 """What stands in place of the paper's number where the paper has none."""
+
+# What the paper does not say can be found true or false here, but not reproduced.
+_UNSAID = (NO_CONTROL, "not tried", "asked for by a reviewer, not reported")
+_OF_A_CONTROL = {"reproduced": "holds", "not": "does not hold"}
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,8 @@ class Claim:
         `difference`.
     unit : str
         What the number is.
-    holds : callable
-        Takes the numbers: True where they bear the claim out, None where they do so in part, False
-        where they do not.
+    holds : Rule
+        Where the 95% interval of the mean must lie.
     comment : str
         One honest sentence.
     paper : str
@@ -52,6 +54,11 @@ class Claim:
     comment: str
     paper: str = NO_CONTROL
     presets: tuple[str, ...] | None = None
+
+    @property
+    def of_paper(self) -> bool:
+        """True where the paper says it; False for a control, or a setting, that is ours alone."""
+        return self.paper not in _UNSAID
 
     def is_about(self, preset: str) -> bool:
         """Test whether the claim says something about runs of a preset.
@@ -93,8 +100,8 @@ class Claim:
             raise ValueError(f"the claim {self.text!r} measures {values.tolist()}")
         return values
 
-    def verdict(self, values: pd.Series) -> Verdict:
-        """Return the word for what the numbers say of the claim.
+    def interval(self, values: pd.Series) -> Interval:
+        """Return the mean of the claim's numbers with its 95% interval.
 
         Parameters
         ----------
@@ -103,27 +110,79 @@ class Claim:
 
         Returns
         -------
-        {"reproduced", "partly", "not"}
-            As the claim's rule has it.
+        Interval
+            Of the geometric mean where the number is a `ratio` that asks for it.
         """
-        held = self.holds(values)
-        return "partly" if held is None else "reproduced" if held else "not"
+        geometric = isinstance(self.measure, ratio) and self.measure.geometric
+        return interval(values, geometric)
+
+    def verdict(self, values: pd.Series) -> str:
+        """Return the word for what the numbers say of the claim, the same on all pages.
+
+        Parameters
+        ----------
+        values : pandas.Series
+            From `values`.
+
+        Returns
+        -------
+        str
+            "reproduced", "partly", "not" or "not shown", as the claim's rule has it; "holds" or
+            "does not hold" in place of the first and the third for what the paper does not say.
+        """
+        outcome = self.holds.outcome(self.interval(values))
+        return outcome if self.of_paper else _OF_A_CONTROL.get(outcome, outcome)
 
 
-def of(**settings: object) -> Rows:
-    """Return a selector of one arm's rows by the columns that hold its settings.
+def verdicts(claims: Iterable[Claim], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the verdicts on claims as a table for a page.
+
+    Parameters
+    ----------
+    claims : iterable of Claim
+        An experiment's ``CLAIMS``.
+    tables : mapping of str to pandas.DataFrame
+        Runs of the experiment, by preset.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per run and claim about it, in the order of the claims, with the columns verdict,
+        claim, paper, here (mean and 95% interval), unit, rule and preset.
+    """
+    import pandas as pd
+
+    rows = []
+    for claim in claims:
+        for preset, table in tables.items():
+            if not claim.is_about(preset):
+                continue
+            values = claim.values(table)
+            rows.append(
+                {
+                    "verdict": claim.verdict(values),
+                    "claim": claim.text,
+                    "paper": claim.paper,
+                    "here": str(claim.interval(values)),
+                    "unit": claim.unit,
+                    "rule": str(claim.holds),
+                    "preset": preset,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+class of:
+    """A selector of one arm's rows by the columns that hold its settings.
+
+    Called with a table that has one row per arm and seed, it returns the arm's rows, indexed by
+    seed. It raises ValueError where no row fits, or the rows of more than one arm.
 
     Parameters
     ----------
     **settings : object
         Columns and the value that each must have. A function, such as ``max``, is called with the
         values of those rows that are left by then, and returns the one to take.
-
-    Returns
-    -------
-    callable
-        Takes a table with one row per arm and seed, and returns the arm's rows, indexed by seed.
-        It raises ValueError where no row fits, or the rows of more than one arm.
 
     Examples
     --------
@@ -133,9 +192,13 @@ def of(**settings: object) -> Rows:
     [4]
     """
 
-    def rows(table: pd.DataFrame) -> pd.DataFrame:
+    def __init__(self, **settings: object) -> None:
+        self.settings = settings
+
+    def __call__(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the arm's rows in a table, indexed by seed."""
         left = table
-        for name, wanted in settings.items():
+        for name, wanted in self.settings.items():
             column = left[name]
             if callable(wanted):
                 left = left[column == wanted(column.dropna())]
@@ -144,12 +207,10 @@ def of(**settings: object) -> Rows:
                 left = left[(column.fillna("") if isinstance(wanted, str) else column) == wanted]
         if left.empty or left.seed.duplicated().any():
             raise ValueError(
-                f"{settings} must fit one arm, and fits {list(dict.fromkeys(left.arm))} of "
+                f"{self.settings} must fit one arm, and fits {list(dict.fromkeys(left.arm))} of "
                 f"{list(dict.fromkeys(table.arm))}"
             )
         return left.set_index("seed").sort_index()
-
-    return rows
 
 
 def rows_of(table: pd.DataFrame, arm: Arm) -> pd.DataFrame:
@@ -185,8 +246,9 @@ def rows_of(table: pd.DataFrame, arm: Arm) -> pd.DataFrame:
     return kept
 
 
-def value(rows: Rows, column: str) -> Measured:
-    """Return the measure of a claim about one arm.
+@dataclass(frozen=True)
+class value:
+    """The measure of a claim about one arm.
 
     Parameters
     ----------
@@ -194,17 +256,19 @@ def value(rows: Rows, column: str) -> Measured:
         The arm, from `of`.
     column : str
         What is measured.
-
-    Returns
-    -------
-    callable
-        The argument ``measure`` of `Claim`.
     """
-    return lambda last: rows(last)[column]
+
+    rows: Rows
+    column: str
+
+    def __call__(self, last: pd.DataFrame) -> pd.Series:
+        """Return one number per seed from the rows of a run's last step."""
+        return self.rows(last)[self.column]
 
 
-def ratio(rows: Rows, other: Rows, column: str) -> Measured:
-    """Return the measure of a claim about one arm over another, seed by seed.
+@dataclass(frozen=True)
+class difference:
+    """The measure of a claim about one arm minus another, seed by seed.
 
     Parameters
     ----------
@@ -212,17 +276,23 @@ def ratio(rows: Rows, other: Rows, column: str) -> Measured:
         The arms, from `of`.
     column : str
         What is measured.
-
-    Returns
-    -------
-    callable
-        The argument ``measure`` of `Claim`.
+    factor : float
+        What the difference is multiplied with, such as 100 for percentage points. Default 1.
     """
-    return lambda last: rows(last)[column] / other(last)[column]
+
+    rows: Rows
+    other: Rows
+    column: str
+    factor: float = 1.0
+
+    def __call__(self, last: pd.DataFrame) -> pd.Series:
+        """Return one difference per seed from the rows of a run's last step."""
+        return self.factor * (self.rows(last)[self.column] - self.other(last)[self.column])
 
 
-def difference(rows: Rows, other: Rows, column: str) -> Measured:
-    """Return the measure of a claim about one arm minus another, seed by seed.
+@dataclass(frozen=True)
+class ratio:
+    """The measure of a claim about one arm over another, seed by seed.
 
     Parameters
     ----------
@@ -230,10 +300,19 @@ def difference(rows: Rows, other: Rows, column: str) -> Measured:
         The arms, from `of`.
     column : str
         What is measured.
-
-    Returns
-    -------
-    callable
-        The argument ``measure`` of `Claim`.
+    other_column : str
+        What is measured of the other arm. Default: the same.
+    geometric : bool
+        The mean over the seeds is the geometric one. Default True; False for numbers that may be 0,
+        such as barriers.
     """
-    return lambda last: rows(last)[column] - other(last)[column]
+
+    rows: Rows
+    other: Rows
+    column: str
+    other_column: str = ""
+    geometric: bool = True
+
+    def __call__(self, last: pd.DataFrame) -> pd.Series:
+        """Return one ratio per seed from the rows of a run's last step."""
+        return self.rows(last)[self.column] / self.other(last)[self.other_column or self.column]

@@ -51,11 +51,12 @@ _RANGES: dict[str, Check] = {
     "gamma": check_fraction,
     "identical_share": check_fraction,
     "input_scale": check_positive,
+    "learned": check_fraction,
     "momentum": check_below_1,
     "points": _check_points,
+    "rates": check_below_1,
     "shift": check_nonnegative_int,
     "sigma_D": check_below_1,
-    "teacher_seed": check_int,
     "temperature": check_positive,
     "warmup": check_fraction,
 }
@@ -78,8 +79,12 @@ class Settings:
     """Learning rate."""
     sigma_ratios: tuple[float, ...]
     """Strengths of syre to compare, in units of each layer's ``1 / sqrt(fan_in)``."""
+    sigmas: tuple[float, ...] = ()
+    """Strengths of syre to compare that are one number for all parameters, as the paper has it."""
     fix_shares: tuple[float, ...] = (0.1,)
-    """Shares of the weights that W-fix freezes, to compare."""
+    """Shares of each row of the weights that W-fix freezes, to compare."""
+    fix_kappas: tuple[float, ...] = (1.0,)
+    """Standard deviations of what W-fix freezes, to compare with each share; 1 as its authors."""
 
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(type(self)).items():
@@ -211,7 +216,7 @@ def standard_arms(config: Settings, decay: float, *controls: Arm) -> list[Arm]:
     Parameters
     ----------
     config : Settings
-        Gives the shares of W-fix, and the strengths of syre.
+        Gives the shares and kappas of W-fix, and the strengths of syre.
     decay : float
         That of all arms but vanilla, as PyTorch's.
     *controls : Arm
@@ -220,15 +225,27 @@ def standard_arms(config: Settings, decay: float, *controls: Arm) -> list[Arm]:
     Returns
     -------
     list of Arm
-        Vanilla, plain decay, W-fix at each share, the controls, and syre at each strength.
+        Vanilla, plain decay, W-fix, the controls, and syre at each of `strengths`.
     """
     return [
         arms.vanilla(),
         arms.plain_decay(decay),
-        *(arms.weight_fix(share, decay) for share in config.fix_shares),
+        *weight_fixes(config, decay),
         *controls,
-        *(arms.syre(decay, ratio) for ratio in config.sigma_ratios),
+        *(arms.syre(decay, **strength) for strength in strengths(config)),
     ]
+
+
+def weight_fixes(config: Settings, decay: float) -> list[Arm]:
+    """Return the arms of W-fix: every share with every kappa."""
+    pairs = itertools.product(config.fix_shares, config.fix_kappas)
+    return [arms.weight_fix(share, decay, kappa=kappa) for share, kappa in pairs]
+
+
+def strengths(config: Settings) -> list[dict[str, Any]]:
+    """Return all strengths of syre to compare, as arguments of its arm and of its controls."""
+    ratios = [{"sigma_ratio": ratio} for ratio in config.sigma_ratios]
+    return [*ratios, *({"sigma_0": sigma} for sigma in config.sigmas)]
 
 
 def usual_controls(weight_decay: float) -> list[Arm]:
@@ -333,18 +350,5 @@ def cosine(steps: int, warm_up: int = 0) -> Callable[[int], float]:
 
 
 def file_in(folder: Path | None, name: str) -> Path | None:
-    """Return a file of a folder of checkpoints, or None where there is no such folder.
-
-    Parameters
-    ----------
-    folder : Path, optional
-        What `run` was given.
-    name : str
-        The file's name.
-
-    Returns
-    -------
-    Path or None
-        The argument ``checkpoint`` of `fit` and `fit_many`.
-    """
+    """Return a file of a folder of checkpoints, or None where there is no such folder."""
     return None if folder is None else folder / name

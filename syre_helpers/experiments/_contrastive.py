@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from .. import models
 from .._random import generator
+from .._transfer import sent
 from ..data import cropped_and_recoloured, moved_and_noisy
 from ._common import Descent
 
@@ -20,11 +21,12 @@ from ._common import Descent
 class Config(Descent):
     """Settings of the experiment; those that others have too are in `Descent`.
 
-    On CIFAR a seed also sets the views; elsewhere all seeds see the same ones.
+    A seed sets the training images' order and views too. The test images, and the views of them on
+    which the loss is measured, are the same for all.
     """
 
     data: Literal["digits", "mnist", "cifar10", "cifar10_jpeg", "cifar100"] = "digits"
-    """A data set of ``syre_helpers.data``. CIFAR needs the extra `vision`, for kornia."""
+    """A data set of ``syre_helpers.data``. CIFAR-10 (JPEG) needs the extra `vision`, for Pillow."""
     hidden: tuple[int, ...] = (64, 64)
     """Hidden layers of the encoder, for digits and MNIST; the last one is the penultimate layer."""
     width: int = 64
@@ -50,6 +52,9 @@ class Config(Descent):
     sigma_ratios: tuple[float, ...] = (0.01, 0.1, 0.3)
     """Strengths of syre, each beside its control, in units of each layer's
     ``1 / sqrt(fan_in)``."""
+    sigmas: tuple[float, ...] = (0.01, 0.1)
+    """Strengths of syre that are one number for all parameters, each beside its control: those of
+    the paper."""
     sigma_D: float = 0.5
     """Half-width of the entries of D, in D only and syre + D."""
     ablation: bool = True
@@ -191,7 +196,7 @@ def views(config: Config, images: Tensor, *purpose: object, seed: int = 0) -> tu
     """
     draw = generator(seed, "views", *purpose)
     chosen = torch.randperm(len(images), generator=draw)[: config.batch_size].repeat(2)
-    batch = images[chosen.to(images.device)]
+    batch = images[sent(chosen, images.device)]
     partner = torch.arange(len(chosen), device=images.device).roll(len(chosen) // 2)
     if images.ndim == 2:
         return moved_and_noisy(batch, draw, config.shift, config.noise), partner

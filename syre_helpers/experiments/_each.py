@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from ..removal import Arm
 from ..training import fit, train_many
 from ..training.options import columns_of, made_with_seed
 from ..training.processes import launched
+from ..training.speed import hastened, speed
 from ._common import file_in
 from ._images import Batch, batches
 
@@ -45,12 +47,12 @@ def train_arms(
         As for `fit_each`.
     data : sequence of Tensor, or callable
         Training inputs and targets, and those of a test after them; or ``data(step, seed)``, the
-        batch of a step.
+        batch of a step, which may depend on the seed.
     arms, seeds : sequence
         What to train.
     one_by_one : bool
-        Train with `fit_each`, each seed on batches of its own. Else with `train_many`, all seeds on
-        the batches of seed 0.
+        Train with `fit_each`; else with `train_many`, where batches that are a function of the seed
+        take one call per seed. What can be stacked is where the `speed` asks for it.
     file : str
         The name of the checkpoint of stacked models.
     batch_size : int, optional
@@ -67,12 +69,12 @@ def train_arms(
     dict
         Trained parameters and buffers by (arm, seed).
     """
-    if not one_by_one:
-        shared = (lambda step: data(step, 0)) if callable(data) else tuple(data)
-        kept = file_in(checkpoints, file)
-        return train_many(
-            make_model, shared, arms, seeds, batch_size=batch_size, checkpoint=kept, **settings
-        )
+    if not one_by_one or (speed().stacked and not callable(data)):
+        make = partial(_stackable, make_model)
+        if callable(data):
+            return _train_each_seed(make, data, arms, seeds, checkpoints, file, settings)
+        settings |= {"batch_size": batch_size, "checkpoint": file_in(checkpoints, file)}
+        return train_many(make, tuple(data), arms, seeds, **settings)
 
     def own(seed: int) -> Callable[[int], Batch]:
         # Batches as a function: the loss on all training data at once would not fit in memory.
@@ -82,6 +84,37 @@ def train_arms(
 
     table, models = fit_each(make_model, own, arms, seeds, checkpoints=checkpoints, **settings)
     return table, {key: model.cpu().state_dict() for key, model in models.items()}
+
+
+def _train_each_seed(
+    make_model: Callable[[], nn.Module],
+    data: Callable[[int, int], Batch],
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    checkpoints: Path | None,
+    file: str,
+    settings: dict[str, Any],
+) -> tuple[pd.DataFrame, dict[tuple[Arm, int], dict[str, Tensor]]]:
+    """Return what `train_arms` does, with all arms of a seed stacked."""
+    import pandas as pd
+
+    tables: list[pd.DataFrame] = []
+    trained: dict[tuple[Arm, int], dict[str, Tensor]] = {}
+    for seed in seeds:
+        own = partial(_batch, data, seed)
+        kept = file_in(checkpoints, f"seed {seed}, {file}")
+        table, states = train_many(make_model, own, arms, [seed], checkpoint=kept, **settings)
+        tables.append(table)
+        trained |= states
+    return pd.concat(tables, ignore_index=True), trained
+
+
+def _stackable(make_model: Callable[[], nn.Module]) -> nn.Module:
+    return hastened(make_model(), alone=False)
+
+
+def _batch(data: Callable[[int, int], Batch], seed: int, step: int) -> Batch:
+    return data(step, seed)
 
 
 def fit_each(
@@ -124,7 +157,7 @@ def fit_each(
     for seed in seeds:
         own = data(seed)
         for arm, columns in zip(arms, columns_of(arms), strict=True):
-            model = made_with_seed(make_model, seed)
+            model = hastened(made_with_seed(make_model, seed))
             file = file_in(checkpoints, file_name(arm, seed))
             # What a model draws in training (dropout) must not depend on the runs before it.
             with torch.random.fork_rng():

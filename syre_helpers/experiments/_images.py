@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from .. import data
 from ..data import DataSplit
-from ..training.batches import BatchOrder
+from ..training.batches import StackedOrder
 from ..training.options import Measure
 
 Batch = tuple[Tensor, Tensor]
@@ -66,10 +66,11 @@ def batches(
         ``batch(step)`` returns inputs and targets. A function is not evaluated on all training
         data at once, which may not fit into memory.
     """
-    order = BatchOrder(len(y), batch_size, seed)
+    # An epoch's order goes to the device once: a copy per step would make a GPU wait.
+    order = StackedOrder(len(y), batch_size, [seed], y.device)
 
     def batch(step: int) -> Batch:
-        index = order.at(step).to(y.device)
+        index = order.at(step)[0]
         return change(x[index], step), y[index]
 
     return batch

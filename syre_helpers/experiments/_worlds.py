@@ -57,6 +57,15 @@ class Config(Decayed):
     fix_shares: tuple[float, ...] = ()
     pull_to_start: bool = True
     """Compare decay towards the initial parameters, too."""
+    tuning_seeds: tuple[int, ...] = ()
+    """Seeds with which learning rate and decay of each method are tuned first; those of the run are
+    others."""
+    lrs: tuple[float, ...] = ()
+    """Learning rates that the tuning tries, for all methods with a decay."""
+    decays: tuple[float, ...] = ()
+    """Decays that the tuning tries with each of these; for W-fix it tries the kappas instead."""
+    vanilla_lrs: tuple[float, ...] = ()
+    """Learning rates that it tries without decay: as many as there are such pairs."""
     friction: tuple[float, float] = (0.02, 2.0)
     """Lowest and highest sliding friction; each phase draws one, evenly on a logarithmic scale."""
     seeds: Seeds = 8

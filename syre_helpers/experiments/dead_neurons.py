@@ -51,7 +51,8 @@ class Config(Descent):
 PRESETS = {
     "quick": Config(),
     "quick-generic": Config(start="generic", weight_decay=2.0, lr=0.005),
-    "paper": Config(d=1000, samples=4000, steps=20_000, lr=0.005, seeds=10),
+    # The paper's sizes are not known.
+    "full-size": Config(d=1000, samples=4000, steps=20_000, lr=0.005, seeds=10),
 }
 
 
@@ -105,6 +106,8 @@ def _dead(params: Mapping[str, Tensor], predict: object) -> Tensor:
 
 _DECAY = of(method="plain decay")
 _SYRE = of(method="syre", sigma_ratio=0.01)
+# The full-size run was recorded with another W-fix, which froze values of 1 / sqrt(d).
+_RECORDED_ANEW = ("quick",)
 
 CLAIMS = (
     Claim(
@@ -112,7 +115,7 @@ CLAIMS = (
         paper="SGD collapses",
         measure=value(_DECAY, "dead"),
         unit="share of dead pairs",
-        holds=rules.all_near(0.5),
+        holds=rules.between(0.5, 0.5),
         comment="The gradient at a dead pair is exactly zero, and decay has nothing to pull.",
     ),
     Claim(
@@ -120,7 +123,7 @@ CLAIMS = (
         paper="syre does not collapse",
         measure=value(_SYRE, "dead"),
         unit="share of dead pairs",
-        holds=rules.all_near(0),
+        holds=rules.between(0, 0),
         comment="So does a single perturbation of the start: here it is enough to leave the plane.",
     ),
     Claim(
@@ -128,7 +131,7 @@ CLAIMS = (
         paper="shown in a figure",
         measure=ratio(_DECAY, _SYRE, "test_loss"),
         unit="test error of plain decay over that of syre",
-        holds=rules.all_above(100),
+        holds=rules.above(100),
         comment="The factor depends on how much of the target lies on the dead coordinates.",
     ),
     Claim(
@@ -136,14 +139,25 @@ CLAIMS = (
         paper="W-fix collapses",
         measure=value(of(method="W-fix", fraction=0.1), "dead"),
         unit="share of dead pairs",
-        holds=rules.all_above(0.3),
-        comment="A dead pair revives only where one of its two weights happens to be frozen.",
+        holds=rules.above(0.3),
+        comment="A dead pair revives only where one of its two weights happens to be frozen. With "
+        "larger shares fewer pairs stay dead, see the chapter.",
+        presets=_RECORDED_ANEW,
+    ),
+    Claim(
+        text="The test error of W-fix stays at more than half of plain decay's.",
+        paper="W-fix collapses",
+        measure=ratio(of(method="W-fix", fraction=0.1), _DECAY, "test_loss"),
+        unit="test error of W-fix over that of plain decay",
+        holds=rules.above(0.5),
+        comment="Frozen pairs are fixed at coefficients that are not theirs.",
+        presets=_RECORDED_ANEW,
     ),
     Claim(
         text="From a generic start, strong decay kills more than half of the coordinates.",
         measure=value(_DECAY, "dead"),
         unit="share of dead pairs",
-        holds=rules.all_above(0.5),
+        holds=rules.above(0.5),
         comment="This is the shrinkage of an L1 penalty: these zeros are the optimum, no trap.",
         presets=("quick-generic",),
     ),
@@ -151,7 +165,7 @@ CLAIMS = (
         text="Where zeros are the optimum, syre removes them and gains nothing.",
         measure=ratio(_DECAY, _SYRE, "test_loss"),
         unit="test error of plain decay over that of syre",
-        holds=rules.all_near(1, 0.05),
+        holds=rules.between(0.95, 1.05),
         comment="The share of exact zeros alone would have shown a success.",
         presets=("quick-generic",),
     ),

@@ -53,19 +53,20 @@ class Config(Descent):
     weight_decay: float = 1e-3
     sigma_ratios: tuple[float, ...] = (0.001, 0.01, 0.1)
     fix_shares: tuple[float, ...] = (0.1, 0.3)
+    fix_kappas: tuple[float, ...] = (0.25,)
+    """As of W-fix's authors in their last layer; with 1 a share of 0.3 diverges at this `lr`."""
     lr: float = 0.01
     steps: int = 500
 
 
-# The paper has no linear VAE. "paper" takes the covariance of the paper's data, with pixels from 0
-# to 1, whose variances are smaller: beta lies below that of the last latent, and steps are larger.
+# The paper has no linear VAE. The larger runs take the covariance of images with pixels from 0 to
+# 1, "paper" that of the paper's; these variances are smaller, so that beta is lower too.
 PRESETS = {
     "quick": Config(),
     "quick-generic": Config(dead=0),
     "mnist": Config(data="mnist", d=64, beta=0.25, lr=0.02, weight_decay=5e-4, steps=1500),
     "paper": Config(data="fashion_mnist", d=64, beta=0.25, lr=0.004, weight_decay=5e-4, steps=6000),
-    # Unreduced, on other data.
-    "paper-mnist": Config(data="mnist", d=64, beta=0.25, lr=0.004, weight_decay=5e-4, steps=6000),
+    "full-size": Config(data="mnist", d=64, beta=0.25, lr=0.004, weight_decay=5e-4, steps=6000),
 }
 
 
@@ -296,21 +297,21 @@ CLAIMS = (
         text="With half of its latents dead, the linear VAE stays collapsed under plain decay.",
         measure=value(of(method="plain decay", variant=""), "active"),
         unit="active latents of 8",
-        holds=rules.all_near(4),
+        holds=rules.between(4, 4),
         comment="Exact to the bit, since the gradient of the exact loss is zero at a dead latent.",
     ),
     Claim(
         text="syre revives all latents and reaches the closed-form optimum.",
         measure=value(of(method="syre", sigma_ratio=0.01), "excess"),
         unit="expected squared error over the oracle's",
-        holds=rules.all_near(1, 0.01),
+        holds=rules.between(0.99, 1.01),
         comment="So does one small kick at the start: the dead latents are a saddle.",
     ),
     Claim(
         text="On the sampled loss, vanilla training leaves the dead latents without any remedy.",
         measure=value(of(method="vanilla", variant="sampled"), "excess"),
         unit="expected squared error over the oracle's",
-        holds=rules.all_below(1.2),
+        holds=rules.below(1.2),
         comment="The sign symmetry holds for the expected loss; each sample breaks it.",
     ),
 )

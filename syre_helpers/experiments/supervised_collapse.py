@@ -26,7 +26,7 @@ from ..removal import Arm, arms
 from ..training.options import columns_of
 from . import _rules as rules
 from ._claims import Claim, Rows, difference, of, ratio
-from ._common import Stepped, fit_settings, seeds_of, standard_arms
+from ._common import Stepped, fit_settings, seeds_of, standard_arms, strengths
 from ._each import train_arms
 from ._images import in_parts, load_images
 
@@ -63,28 +63,52 @@ class Config(Stepped):
     steps: int = 400
     rank_samples: int = 450
     """Test images whose features are measured."""
+    tolerance: float = 1e-3
+    """A direction of the features counts for the numerical rank if its singular value exceeds this
+    fraction of the largest, however many test images there are."""
     sigma_ratios: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0)
+    sigmas: tuple[float, ...] = (0.01, 0.1)
     lr: float = 0.05
 
 
-# Of the paper's experiments we know the data, that MNIST is rescaled, that decay grows, and that
-# ranks and accuracies are compared. The factor of the scale, widths, schedules, and the values of
-# the decay are chosen here.
-_MNIST = Config(data="mnist", input_scale=0.5, decays=(0.01, 0.03, 0.06, 0.1), rank_samples=1000)
+# Of the paper's experiments we know that a fully connected network of four layers learns MNIST,
+# that MNIST is rescaled, that decay grows, and that ranks and accuracies are compared. The factor
+# of the scale, widths, schedules, and the values of the decay are chosen here.
+_MNIST = Config(
+    data="mnist",
+    n_train=20_000,
+    n_test=5_000,
+    input_scale=0.5,
+    decays=(0.03, 0.1),
+    sigma_ratios=(0.01, 0.1, 0.3),
+    batch_size=64,
+    steps=1500,
+    rank_samples=1000,
+)
+_VIT = Config(
+    data="cifar10",
+    model="vit",
+    decays=(0.05, 0.5, 2.0),
+    sigma_ratios=(0.01, 0.1, 0.3),
+    optimizer="adam",
+    lr=5e-4,
+    batch_size=128,
+    steps=39_000,
+    rank_samples=1000,
+)
 PRESETS = {
     "quick": Config(),
-    "mnist": replace(_MNIST, n_train=20_000, n_test=5_000, batch_size=64, steps=1500),
-    "paper": replace(_MNIST, hidden=(128, 128), batch_size=128, steps=2340),
-    "paper-vit": Config(
-        data="cifar10",
-        model="vit",
-        decays=(0.05, 0.5, 2.0),
-        sigma_ratios=(0.01, 0.3),
-        optimizer="adam",
-        lr=5e-4,
-        batch_size=128,
-        steps=39_000,
-        rank_samples=1000,
+    "mnist": _MNIST,
+    "four-layer": replace(_MNIST, hidden=(128, 128, 128)),
+    "vit": _VIT,
+    # A tenth of that schedule, for minutes on one large GPU: `make gpu`.
+    "cuda-vit": replace(
+        _VIT,
+        data="cifar10_jpeg",
+        decays=(0.5, 2.0),
+        fix_shares=(),
+        steps=3900,
+        seeds=3,
     ),
 }
 
@@ -96,7 +120,7 @@ def compared_arms(config: Config) -> list[Arm]:
 
 def controls(config: Config, decay: float) -> list[Arm]:
     """Return the arms that add the bias of each strength of syre after training with a decay."""
-    return [arms.bias_added_after(decay, ratio) for ratio in config.sigma_ratios] if decay else []
+    return [arms.bias_added_after(decay, **one) for one in strengths(config)] if decay else []
 
 
 def one_by_one(config: Config) -> bool:
@@ -145,7 +169,7 @@ def train(config: Config, checkpoints: Path | None = None) -> tuple[pd.DataFrame
     for decay in (0.0, *config.decays):
         trained |= train_arms(
             lambda: _model(config, data),
-            (data.x_train.to(config.device), data.y_train.to(config.device)),
+            (data.x_train, data.y_train),
             _trained_arms(config, decay),
             one_by_one=one_by_one(config),
             file=f"decay {decay:g}.pt",
@@ -184,7 +208,7 @@ def _trained_arms(config: Config, decay: float) -> list[Arm]:
 
 
 def _load(config: Config) -> DataSplit:
-    split = load_images(config.data, config.n_train, config.n_test)
+    split = load_images(config.data, config.n_train, config.n_test, config.device)
     scaled = {k: config.input_scale * getattr(split, k) for k in ("x_train", "x_test")}
     return split._replace(**scaled)
 
@@ -203,19 +227,19 @@ def _measured(config: Config, data: DataSplit, params: Params) -> dict[str, floa
     model.load_state_dict({n: p.to(config.device) for n, p in params.items()})
 
     def output(x: Tensor) -> Tensor:
-        return in_parts(lambda part: model(part.to(config.device)).cpu(), x)
+        return in_parts(model, x)
 
     logits = output(data.x_test)
     *_, readout = model
-    y = data.y_test[: config.rank_samples].to(config.device)
-    x = features(dict(model.named_parameters()), model, data.x_test[: len(y)].to(config.device))
+    y = data.y_test[: config.rank_samples]
+    x = features(dict(model.named_parameters()), model, data.x_test[: len(y)])
     assert isinstance(readout, nn.Linear)
     return {
         "train_loss": float(cross_entropy(output(data.x_train), data.y_train)),
         "test_loss": float(cross_entropy(logits, data.y_test)),
         "accuracy": float((logits.argmax(-1) == data.y_test).double().mean()),
         "effective_rank": float(effective_rank(x)),
-        "rank": float(numerical_rank(x)),
+        "rank": float(numerical_rank(x, config.tolerance)),
         "used_rank": float(used_directions(x, readout.weight, readout.bias, y)),
     }
 
@@ -227,62 +251,94 @@ def _strongest(method: str, **settings: float) -> Rows:
 
 _VANILLA = of(method="vanilla")
 _DECAY = _strongest("plain decay")
-_SYRE = _strongest("syre", sigma_ratio=0.01)
-_STRONG = _strongest("syre", sigma_ratio=0.3)
+# Both readings of the paper's 0.01 and 0.1; which of them this experiment of the paper had is not
+# known. 30% is a strength of ours.
+_PAPER = {"1%": {"sigma_ratio": 0.01}, "10%": {"sigma_ratio": 0.1}}
+_PAPER |= {f"sigma_0 = {sigma:g}": {"sigma_0": sigma} for sigma in (0.01, 0.1)}
+_STRENGTHS = _PAPER | {"30%": {"sigma_ratio": 0.3}}
+_SYRE = {words: _strongest("syre", **strength) for words, strength in _STRENGTHS.items()}
+_ADDED = {words: _strongest("bias added after", **s) for words, s in _STRENGTHS.items()}
+_STRONG = ("sigma_0 = 0.1", "30%")
 
 CLAIMS = (
     Claim(
         text="Strong weight decay lowers the rank of the features",
-        paper="vanilla: the rank falls, and accuracy with it",
+        paper="vanilla: the rank falls",
         measure=ratio(_DECAY, _VANILLA, "effective_rank"),
         unit="effective rank, largest decay / none",
-        holds=rules.all_below(0.8),
-        comment="Accuracy falls along, and a smaller decay is the simplest way to keep both.",
+        holds=rules.below(0.8),
+        comment="A smaller decay is the simplest way to keep it.",
     ),
     Claim(
-        text="Syre at its default strength has features of full numerical rank",
-        paper="syre: full rank",
-        measure=ratio(_SYRE, _VANILLA, "rank"),
-        unit="numerical rank, syre 0.01 at the largest decay / no decay",
-        holds=rules.mean_above(0.9),
-        comment="This is the number that the next row explains.",
+        text="Strong weight decay lowers the accuracy",
+        paper="vanilla: the accuracy falls",
+        measure=difference(_DECAY, _VANILLA, "accuracy"),
+        unit="accuracy, largest decay - none",
+        holds=rules.below(0),
+        comment="A smaller decay is the simplest way to keep it.",
     ),
-    Claim(
-        text="That rank is more than theta_0 gives when it is added after training",
-        measure=ratio(_SYRE, _strongest("bias added after", sigma_ratio=0.01), "rank"),
-        unit="numerical rank, syre 0.01 / bias 0.01 added after",
-        holds=rules.mean_above(1.1),
-        comment="Near 1 noise alone explains the rank; what is above gains no accuracy: see below.",
+    *(
+        Claim(
+            text=f"Syre, {words}, has features of full numerical rank",
+            paper="syre: full rank",
+            measure=ratio(_SYRE[words], _VANILLA, "rank"),
+            unit="numerical rank, syre at the largest decay / no decay",
+            holds=rules.above(0.9),
+            comment="The tolerance is a thousandth of the largest singular value; whatever the "
+            "rank is, noise could have bought it: see the control.",
+        )
+        for words in _PAPER
     ),
-    Claim(
-        text="Syre at its default strength keeps the accuracy",
-        paper="vanilla's accuracy falls, syre's does not",
-        measure=difference(_SYRE, _DECAY, "accuracy"),
-        unit="accuracy of syre 0.01 - plain decay, at the largest decay",
-        holds=rules.mean_above(0.01),
-        comment="The default is made to leave saddles, not to outweigh a decay that is too strong.",
+    *(
+        Claim(
+            text=f"The rank under syre, {words}, is more than theta_0 gives when it is added after "
+            "training",
+            measure=ratio(_SYRE[words], _ADDED[words], "rank"),
+            unit="numerical rank, syre / its bias added after, at the largest decay",
+            holds=rules.above(1.1),
+            comment="Near 1 noise alone explains the rank.",
+        )
+        for words in _PAPER
     ),
-    Claim(
-        text="Syre of strength 0.3 keeps more of the features than its control",
-        paper="syre: full rank",
-        measure=ratio(_STRONG, _strongest("bias added after", sigma_ratio=0.3), "effective_rank"),
-        unit="effective rank, syre 0.3 / bias 0.3 added after, at the largest decay",
-        holds=rules.all_above(1.1),
-        comment="Here the network has learned to use theta_0; added afterwards it does harm.",
+    *(
+        Claim(
+            text=f"Syre, {words}, keeps a point of accuracy or more that plain decay loses",
+            paper="vanilla's accuracy falls, syre's does not",
+            measure=difference(_SYRE[words], _DECAY, "accuracy"),
+            unit="accuracy of syre - plain decay, at the largest decay",
+            holds=rules.above(0.01),
+            comment="Small strengths leave saddles; where the decay takes all, they do not "
+            "outweigh it.",
+        )
+        for words in _PAPER
     ),
-    Claim(
-        text="Syre of strength 0.3 keeps more of the accuracy than plain decay",
-        paper="syre keeps the accuracy",
-        measure=difference(_STRONG, _DECAY, "accuracy"),
-        unit="accuracy of syre 0.3 - plain decay, at the largest decay",
-        holds=rules.all_above(0),
-        comment="No decay at all keeps still more: see the next row.",
-    ),
-    Claim(
-        text="At the largest decay syre of strength 0.3 is as accurate as training without decay",
-        measure=difference(_STRONG, _VANILLA, "accuracy"),
-        unit="accuracy of syre 0.3 at the largest decay - no decay",
-        holds=rules.mean_above(-0.01),
-        comment="Where decay is the cause, less decay is the first remedy to try.",
+    *(
+        claim
+        for words in _STRONG
+        for claim in (
+            Claim(
+                text=f"Syre, {words}, keeps more of the features than its control",
+                measure=ratio(_SYRE[words], _ADDED[words], "effective_rank"),
+                unit="effective rank, syre / its bias added after, at the largest decay",
+                holds=rules.above(1.1),
+                comment="An effective rank does not say what the directions are for: noise has a "
+                "high one.",
+            ),
+            Claim(
+                text=f"Syre, {words}, is more accurate than its control",
+                measure=difference(_SYRE[words], _ADDED[words], "accuracy"),
+                unit="accuracy of syre - its bias added after, at the largest decay",
+                holds=rules.above(0),
+                comment="Accuracy is nothing that noise can buy; plain decay is more accurate than "
+                "the control, too.",
+            ),
+            Claim(
+                text=f"Syre, {words}, at the largest decay is as accurate as no decay",
+                measure=difference(_SYRE[words], _VANILLA, "accuracy"),
+                unit="accuracy of syre at the largest decay - no decay",
+                holds=rules.above(-0.01),
+                comment="Where decay is the cause, less decay is the first remedy to try.",
+            ),
+        )
     ),
 )

@@ -27,8 +27,31 @@ const [address, alt, text] = root.frames[this.value];
 image.src = address;
 image.alt = alt;
 root.querySelector('output').value = text;
-root.querySelector('[role=status]').textContent = alt;
 this.setAttribute('aria-valuetext', text);
+if (event.isTrusted && root.timer) root.querySelector('button').click();
+if (!root.timer) root.querySelector('[role=status]').textContent = alt;
+"""
+# With `this` the button: from frame to frame up to the last one, or until it is pressed again. What
+# is seen is spoken when it stops, not at every frame.
+_ON_PLAY = """
+const root = this.closest('.syre-slider'), input = root.querySelector('input');
+const move = (place) => {
+  input.value = place;
+  input.dispatchEvent(new Event('input', {bubbles: true}));
+};
+const stop = () => {
+  clearInterval(root.timer);
+  root.timer = 0;
+  this.textContent = 'Play';
+  move(input.value);
+};
+if (root.timer) return stop();
+this.textContent = 'Pause';
+root.timer = setInterval(() => {
+  if (input.value === input.max) return stop();
+  move(+input.value + 1);
+}, 700);
+if (input.value === input.max) move(input.min);
 """
 _UNSEEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
 
@@ -37,8 +60,8 @@ class FrameSlider:
     """A figure with a slider, over frames that are drawn now: needs no kernel and no network.
 
     Show it as the last value of a notebook cell. It works on the built page, in JupyterLab and in
-    Colab, with mouse, finger and arrow keys; without scripts, and on paper, it is the first
-    picture.
+    Colab, with mouse, finger and arrow keys, and a button plays it; without scripts, and on paper,
+    it is the picture of `start`.
 
     Parameters
     ----------
@@ -55,7 +78,7 @@ class FrameSlider:
     format : callable
         ``format(value)`` returns the value in words, shown beside the slider. Default ``str``.
     start : object, optional
-        The value shown first. Default: the first one.
+        The value shown first. Default: the one in the middle.
 
     Raises
     ------
@@ -97,7 +120,7 @@ class FrameSlider:
             raise ValueError("label is empty; say in words what the slider sets")
         if start is not None and start not in values:
             raise ValueError(f"start={start!r} is not among the values {values!r}")
-        self._start = 0 if start is None else values.index(start)
+        self._start = len(values) // 2 if start is None else values.index(start)
         self.label = label
         self._frames: list[tuple[str, str, str]] = []
         sizes = set()
@@ -125,14 +148,16 @@ class FrameSlider:
             for number, (address, *rest) in enumerate(self._frames)
         ]
         data = html.escape(json.dumps(frames, ensure_ascii=False, separators=(",", ":")))
-        script = html.escape(" ".join(_ON_INPUT.split()))
+        on_input, on_play = (html.escape(" ".join(s.split())) for s in (_ON_INPUT, _ON_PLAY))
+        low, high = (html.escape(self._frames[end][2]) for end in (0, -1))
         width, height = self.size
         return (
             f'<div class="syre-slider" data-frames="{data}">'
-            f"<label>{html.escape(self.label)} "
+            f'<label data-low="{low}" data-high="{high}">{html.escape(self.label)} '
             # autocomplete: a reloaded page must not keep a position that the picture does not have
             f'<input type="range" min="0" max="{len(frames) - 1}" step="1" value="{self._start}" '
-            f'autocomplete="off" aria-valuetext="{html.escape(text)}" oninput="{script}"></label>'
+            f'autocomplete="off" aria-valuetext="{html.escape(text)}" oninput="{on_input}"></label>'
+            f'<button type="button" onclick="{on_play}">Play</button>'
             # Screen readers speak aria-valuetext, then the status; a live output would repeat that.
             f'<output aria-live="off">{html.escape(text)}</output>'
             f'<img class="syre-figure dark-light" alt="{html.escape(alt)}" width="{width}" '

@@ -1,4 +1,4 @@
-"""Collapsed units: dead ones, copies of others, inactive latents.
+"""Collapsed units: dead and dormant ones, copies of others, inactive latents.
 
 They accept leading batch axes, and work under ``torch.func.vmap``.
 """
@@ -50,6 +50,47 @@ def dead_fraction(x: Tensor, tol: float = 1e-6) -> Tensor:
     size = x.abs() if x.ndim == 1 else x.abs().amax(-2)
     dead = size <= tol * size.amax(-1, keepdim=True)
     return nan_where_not_finite(dead.to(x.dtype).mean(-1), size, dims=1)
+
+
+def dormant_ratio(h: Tensor, tau: float = 0.025) -> Tensor:
+    r"""Return the fraction of units that are dormant: hardly active next to the others.
+
+    A unit's score is its mean activation in size, over the mean of that over all units of the
+    layer; it is dormant if the score is at most `tau`.
+
+    Parameters
+    ----------
+    h : Tensor
+        Activations, shape (..., samples, units).
+    tau : float
+        Default 0.025; the reference uses 0, 0.025 and 0.1.
+
+    Returns
+    -------
+    Tensor
+        Shape (...), between 0 and 1; 1 if all values are 0, NaN where some are NaN or infinite.
+
+    Raises
+    ------
+    ValueError
+        If `h` is not a matrix or a batch of them, or `tau` is negative or not finite.
+
+    References
+    ----------
+    Sokar, Agarwal, Castro and Evci, "The dormant neuron phenomenon in deep reinforcement learning",
+    ICML 2023, definition 3.1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> dormant_ratio(torch.tensor([[1.0, -1.0, 0.01], [1.0, 1.0, 0.01]])).item()
+    0.3333333432674408
+    """
+    h = real_matrix("h", h)
+    check_nonnegative("tau", tau)
+    size = h.abs().mean(-2)
+    dormant = size <= tau * size.mean(-1, keepdim=True)
+    return nan_where_not_finite(dormant.to(h.dtype).mean(-1), h)
 
 
 def duplicate_fraction(weight: Tensor, tol: float = 1e-6) -> Tensor:

@@ -1,5 +1,11 @@
 """Small networks, their symmetric starts, and the smaller networks they then are."""
 
+from .efficientnet import (
+    GatedChannels,
+    efficientnet_lite0,
+    efficientnet_lite0_names,
+    gated_channels,
+)
 from .factorisation import MatrixFactorisation, ProductRegression, SymmetricFactorisation
 from .mlp_cnn import ACTIVATIONS, conv_net, linear_autoencoder, mlp
 from .reduced import merge_units, without_units
@@ -9,10 +15,14 @@ from .vit import vit
 
 __all__ = [
     "ACTIVATIONS",
+    "GatedChannels",
     "MatrixFactorisation",
     "ProductRegression",
     "SymmetricFactorisation",
     "conv_net",
+    "efficientnet_lite0",
+    "efficientnet_lite0_names",
+    "gated_channels",
     "kill_units",
     "linear_autoencoder",
     "merge_units",

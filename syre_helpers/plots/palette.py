@@ -116,7 +116,7 @@ def arm_styles(source: Any, arm: str = "arm") -> dict[str, ArmStyle]:
     ----------
     source : iterable of Arm or str, or DataFrame
         Arms; or names, of which only those of a method have its colour (a name is never taken
-        apart: "syre 0.1" is not known to be syre); or a table of training, whose columns
+        apart: "syre 10%" is not known to be syre); or a table of training, whose columns
         ``method``, ``sigma_ratio``, ``sigma_0`` and ``fraction`` are read where it has them and
         `arm` is "arm". Any other column that is drawn, such as "optimizer", is read as names.
     arm : str
@@ -139,13 +139,13 @@ def arm_styles(source: Any, arm: str = "arm") -> dict[str, ArmStyle]:
     >>> import pandas as pd
     >>> df = pd.DataFrame(
     ...     {
-    ...         "arm": ["syre 0.01", "syre 1"],
+    ...         "arm": ["syre 1%", "syre 100%"],
     ...         "method": "syre",
     ...         "sigma_ratio": [0.01, 1.0],
     ...     }
     ... )
     >>> arm_palette(df)
-    {'syre 0.01': '#076fd9', 'syre 1': '#0697b8'}
+    {'syre 1%': '#076fd9', 'syre 100%': '#0697b8'}
     """
     styles: dict[str, ArmStyle] = {}
     spare: dict[str, ArmStyle] = {}  # by the method, or by the name that is no method

@@ -8,6 +8,7 @@ one. Two arms are the same if their fields are.
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from .._random import generator
 from .names import canonical_name
 from .pull import Pull
 from .syre import Syre
-from .theta_0 import fan_ins, uniform
+from .theta_0 import fan_ins, is_magnitude, uniform
 from .warning import SyreWarning
 
 Params = Mapping[str, Tensor]
@@ -90,6 +91,11 @@ class Arm:
     def event_every(self) -> int:
         """How many steps lie between two calls of `event`; 0 is never."""
         return 0
+
+    @property
+    def resets_moments(self) -> bool:
+        """True where the optimizer forgets what it remembers of the entries `event` changed."""
+        return False
 
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:
         """Return the pull of a run: decay to 0 by the arm's ``weight_decay``, where it has one.
@@ -162,8 +168,36 @@ class plain_decay(Arm):
     weight_decay: float
 
 
+class _Biased(Arm):
+    """What has a bias of the size of syre's, as a ratio or outright, in one role or another."""
+
+    weight_decay: float
+    sigma_ratio: float | None
+    sigma_0: float | None
+
+    def __post_init__(self) -> None:
+        # Bad settings raise here and not in mid-run; the default of sigma_ratio becomes a number.
+        remedy = Syre(self.weight_decay, self.sigma_ratio, self.sigma_0)
+        object.__setattr__(self, "sigma_ratio", remedy.sigma_ratio)
+
+    def _strength(self) -> str:
+        if self.sigma_ratio is not None:
+            return f"{self.method} {_percent(self.sigma_ratio)}"
+        return f"{self.method}, sigma_0 = {self.sigma_0:g}"
+
+    def _theta_0(self, params: Params, seed: int) -> Params:
+        """Return the ``theta_0`` of syre at this size."""
+        return (
+            Syre(self.weight_decay, self.sigma_ratio, self.sigma_0, seed=seed).pull(params).centre
+        )
+
+    def _fresh(self, params: Params, seed: int, purpose: str) -> Params:
+        """Return noise of this size that is not syre's."""
+        return _gaussian(params, seed, purpose, self.sigma_ratio, self.sigma_0)
+
+
 @dataclass(frozen=True)
-class syre(Arm):
+class syre(_Biased):
     """The remedy; the ``theta_0`` of each run is drawn from the seed of that run.
 
     Parameters
@@ -187,9 +221,8 @@ class syre(Arm):
     sigma_D: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        # Bad settings raise here and not in mid-run; the default of sigma_ratio becomes a number.
-        remedy = Syre(self.weight_decay, self.sigma_ratio, self.sigma_0, self.sigma_D)
-        object.__setattr__(self, "sigma_ratio", remedy.sigma_ratio)
+        super().__post_init__()
+        Syre(self.weight_decay, self.sigma_ratio, self.sigma_0, self.sigma_D)  # checks sigma_D
 
     @property
     def method(self) -> str:  # type: ignore[override]
@@ -199,11 +232,6 @@ class syre(Arm):
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
         remedy = _quiet(self.weight_decay, self.sigma_ratio, self.sigma_0, self.sigma_D, seed)
         return remedy.pull(params)
-
-    def _strength(self) -> str:
-        if self.sigma_0 is None:
-            return f"{self.method} {self.sigma_ratio:g}"
-        return f"{self.method}, sigma_0 = {self.sigma_0:g}"
 
 
 @dataclass(frozen=True)
@@ -231,43 +259,108 @@ class metric_only(Arm):
 
 @dataclass(frozen=True)
 class weight_fix(Arm):
-    """W-fix: a random share of the weights is frozen at random values.
+    """W-fix (W-Asymmetric): in each row of the weights a random share of the entries is frozen.
+
+    Weights are tensors of two and more axes: matrices and kernels, whose rows lie along the first
+    axis. Biases, and the gains and biases of norms, are left alone. A model of vectors only has
+    these as its rows. The frozen values are random, and those of a row are drawn without
+    replacement, so that each row has the same number of them.
 
     Parameters
     ----------
-    fraction : float
-        Share of the entries of each parameter that is frozen, 0 to 1.
+    fraction : float or tuple of float
+        Share of the entries of each row that is frozen, 0 to 1, to the nearest whole number of
+        entries; or one share per weight, in the order of the parameters.
     weight_decay : float
         Plain decay on the rest. Default 0.
-    scale : float
-        Standard deviation of the frozen values in units of ``1 / sqrt(fan_in)``. Default 1.
+    kappa : float or tuple of float
+        Standard deviation of the frozen values outright, whatever the size of the layer; or one
+        per weight, likewise. Default 1.
+
+    Raises
+    ------
+    ValueError
+        When it is used: if there are not as many weights as shares or kappas, or if no row of a
+        model is long enough for a single frozen entry.
 
     References
     ----------
     Lim et al., "The Empirical Impact of Neural Parameter Symmetries, or Lack Thereof", NeurIPS
-    2024, where the method is called W-Asymmetric.
+    2024, where the method is called W-Asymmetric. Their MLP of four layers for MNIST freezes 64 of
+    784, 64 of 512, 64 of 512 and 256 of 512 entries of a row, with kappa 1, 1, 1/2 and 1/4
+    (``lmc/train-mlp-mnist.py`` in their repository, cptq/asymmetric-networks).
     """
 
     method = "W-fix"
-    fraction: float
+    fraction: float | tuple[float, ...]
     weight_decay: float = 0.0
-    scale: float = field(default=1.0, kw_only=True)
+    kappa: float | tuple[float, ...] = field(default=1.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_nonnegative("weight_decay", self.weight_decay)
+        for share in _each(self.fraction):
+            check_fraction("fraction", share)
+        for size in _each(self.kappa):
+            check_nonnegative("kappa", size)
+
+    def settings(self) -> dict[str, Any]:  # noqa: D102
+        # A column holds numbers: what differs by layer stands in the label.
+        return {n: None if isinstance(v, tuple) else v for n, v in super().settings().items()}
 
     def start(self, params: Params, seed: int) -> Params:  # noqa: D102
-        values = _gaussian(params, seed, "w-fix value", self.scale)
-        return {n: torch.where(self._frozen(n, p, seed), values[n], p) for n, p in params.items()}
+        started = dict(params)
+        sizes = self._by_weight("kappa", params)
+        for name, frozen in self._frozen(params, seed).items():
+            p = params[name]
+            draw = generator(seed, "w-fix value", canonical_name(name))
+            values = torch.randn(p.shape, generator=draw, dtype=torch.float64).to(p)
+            started[name] = torch.where(frozen, sizes[name] * values, p)
+        return started
 
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
-        mask = {n: (~self._frozen(n, p, seed)).to(p) for n, p in params.items()}
+        mask = {n: (~frozen).to(params[n]) for n, frozen in self._frozen(params, seed).items()}
         return Pull(self.weight_decay, mask=mask)
 
-    def _frozen(self, name: str, p: Tensor, seed: int) -> Tensor:
-        index = torch.arange(p.numel(), device=p.device)
-        unit = uniform(seed, f"w-fix mask|{canonical_name(name)}", index)
-        return (unit < 2 * self.fraction - 1).reshape(p.shape)
+    def _frozen(self, params: Params, seed: int) -> dict[str, Tensor]:
+        """Return where the weights are frozen, by name."""
+        found = {}
+        for name, share in self._by_weight("fraction", params).items():
+            p = params[name]
+            rows = len(p) if p.ndim > 1 else 1
+            index = torch.arange(p.numel(), device=p.device).reshape(rows, -1)
+            order = uniform(seed, f"w-fix mask|{canonical_name(name)}", index).argsort(1)
+            count = math.floor(share * index.shape[1] + 0.5)
+            frozen = torch.zeros_like(index, dtype=torch.bool).scatter(1, order[:, :count], True)
+            found[name] = frozen.reshape(p.shape)
+        if max(_each(self.fraction), default=0) > 0 and not any(
+            bool(f.any()) for f in found.values()
+        ):
+            raise ValueError(
+                f"fraction={self.fraction!r} freezes no entry of any row of {list(found)}; take a "
+                "larger share"
+            )
+        return found
+
+    def _by_weight(self, setting: str, params: Params) -> dict[str, float]:
+        """Return a setting for each weight, by name."""
+        axes = min(2, max((p.ndim for p in params.values()), default=0))
+        names = [
+            name
+            for name, p in params.items()
+            if axes and p.ndim >= axes and not is_magnitude(canonical_name(name))
+        ]
+        value = getattr(self, setting)
+        values = value if isinstance(value, tuple) else (value,) * len(names)
+        if len(values) != len(names):
+            raise ValueError(
+                f"{setting}={value!r} has {len(values)} numbers for the weights {names}"
+            )
+        return dict(zip(names, values, strict=True))
 
     def _strength(self) -> str:
-        return f"{self.method} {100 * self.fraction:g}%"
+        shares = "/".join(_percent(share) for share in _each(self.fraction))
+        sizes = "/".join(f"{size:.3g}" for size in _each(self.kappa))
+        return f"{self.method} {shares}" + (f", kappa = {sizes}" if self.kappa != 1 else "")
 
 
 @dataclass(frozen=True)
@@ -330,17 +423,12 @@ class shrink_and_perturb(Arm):
 
 
 @dataclass(frozen=True)
-class _Control(plain_decay):
-    """What has a bias of the size of syre's, in another role."""
+class _Control(_Biased):
+    """What has a bias of the size of syre's in another role."""
 
-    sigma_ratio: float = 0.01
-
-    def _strength(self) -> str:
-        return f"{self.method} {self.sigma_ratio:g}"
-
-    def _bias(self, params: Params, seed: int) -> Params:
-        """Return the ``theta_0`` of syre at this size."""
-        return Syre(self.weight_decay, self.sigma_ratio, seed=seed).pull(params).centre
+    weight_decay: float
+    sigma_ratio: float | None = None
+    sigma_0: float | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -351,14 +439,17 @@ class perturbed_once(_Control):
     ----------
     weight_decay : float
         As PyTorch's.
-    sigma_ratio : float
-        Size of the noise in units of ``1 / sqrt(fan_in)``. Default 0.01.
+    sigma_ratio : float, optional
+        Size of the noise in units of ``1 / sqrt(fan_in)``. Default (None, if `sigma_0` is not
+        given): 0.01.
+    sigma_0 : float, optional
+        Size of the noise outright, the same for all parameters. Excludes `sigma_ratio`.
     """
 
     method = "perturbed once"
 
     def start(self, params: Params, seed: int) -> Params:  # noqa: D102
-        fresh = _gaussian(params, seed, "perturbed once", self.sigma_ratio)
+        fresh = self._fresh(params, seed, "perturbed once")
         return {name: p + fresh[name] for name, p in params.items()}
 
 
@@ -370,8 +461,11 @@ class resampled_bias(_Control):
     ----------
     weight_decay : float
         As PyTorch's.
-    sigma_ratio : float
-        Size of the bias in units of ``1 / sqrt(fan_in)``. Default 0.01.
+    sigma_ratio : float, optional
+        Size of the bias in units of ``1 / sqrt(fan_in)``. Default (None, if `sigma_0` is not
+        given): 0.01.
+    sigma_0 : float, optional
+        Size of the bias outright, the same for all parameters. Excludes `sigma_ratio`.
     every : int
         Steps that a bias lasts, at least 1. Default 1.
     """
@@ -389,12 +483,11 @@ class resampled_bias(_Control):
         return self.every
 
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
-        centre = _gaussian(params, seed, f"resampled {step}", self.sigma_ratio)
-        return Pull(self.weight_decay, centre=centre)
+        return Pull(self.weight_decay, centre=self._fresh(params, seed, f"resampled {step}"))
 
 
 @dataclass(frozen=True)
-class symmetric_bias(Arm):
+class symmetric_bias(_Biased):
     """Decay towards a bias of the norm of syre's that respects the symmetry: a control.
 
     Parameters
@@ -403,20 +496,21 @@ class symmetric_bias(Arm):
         As PyTorch's.
     symmetrise : callable
         Maps parameters to a symmetric state, such as ``reflection.nearest``.
-    sigma_ratio : float
-        Size of the bias before it is made symmetric, and of its norm afterwards. Default 0.01.
+    sigma_ratio : float, optional
+        Size of the bias before it is made symmetric, and of its norm afterwards, in units of
+        ``1 / sqrt(fan_in)``. Default (None, if `sigma_0` is not given): 0.01.
+    sigma_0 : float, optional
+        The same outright, for all parameters. Excludes `sigma_ratio`.
     """
 
     method = "symmetric bias"
     weight_decay: float
     symmetrise: Map
-    sigma_ratio: float = 0.01
-
-    def _strength(self) -> str:
-        return f"{self.method} {self.sigma_ratio:g}"
+    sigma_ratio: float | None = None
+    sigma_0: float | None = field(default=None, kw_only=True)
 
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
-        bias = Syre(self.weight_decay, self.sigma_ratio, seed=seed).pull(params).centre
+        bias = self._theta_0(params, seed)
         symmetric = self.symmetrise(bias)
         ratio = _norm(bias) / _norm(symmetric).clamp_min(torch.finfo(torch.float64).tiny)
         centre = {n: ratio.to(p) * p for n, p in symmetric.items()}
@@ -431,14 +525,17 @@ class bias_added_after(_Control):
     ----------
     weight_decay : float
         As PyTorch's.
-    sigma_ratio : float
-        Size of the bias in units of ``1 / sqrt(fan_in)``. Default 0.01.
+    sigma_ratio : float, optional
+        Size of the bias in units of ``1 / sqrt(fan_in)``. Default (None, if `sigma_0` is not
+        given): 0.01.
+    sigma_0 : float, optional
+        Size of the bias outright, the same for all parameters. Excludes `sigma_ratio`.
     """
 
     method = "bias added after"
 
     def finish(self, params: Params, seed: int) -> Params:  # noqa: D102
-        bias = self._bias(params, seed)
+        bias = self._theta_0(params, seed)
         return {name: p + bias[name] for name, p in params.items()}
 
 
@@ -481,6 +578,11 @@ class Wrapped(Arm):
         """As the arm that is changed."""
         return self.arm.event_every
 
+    @property
+    def resets_moments(self) -> bool:
+        """As the arm that is changed."""
+        return self.arm.resets_moments
+
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
         return self.arm.pull(params, seed, step)
 
@@ -516,8 +618,10 @@ class starting_from(Wrapped):
         return self.arm.start(self.origin(params, seed), seed)
 
 
-def _gaussian(params: Params, seed: int, purpose: str, ratio: float) -> dict[str, Tensor]:
-    """Return noise of standard deviation ``ratio / sqrt(fan_in)`` for every parameter.
+def _gaussian(
+    params: Params, seed: int, purpose: str, ratio: float | None, sigma: float | None = None
+) -> dict[str, Tensor]:
+    """Return noise of standard deviation ``ratio / sqrt(fan_in)``, or `sigma`, for every parameter.
 
     Rivals and controls need no values that are independent of the order of parameters, so an
     ordinary generator does.
@@ -530,8 +634,10 @@ def _gaussian(params: Params, seed: int, purpose: str, ratio: float) -> dict[str
         The seed of the run.
     purpose : str
         What the noise is for.
-    ratio : float
+    ratio : float, optional
         Standard deviation in units of ``1 / sqrt(fan_in)``.
+    sigma : float, optional
+        Standard deviation outright, where `ratio` is None.
 
     Returns
     -------
@@ -539,10 +645,15 @@ def _gaussian(params: Params, seed: int, purpose: str, ratio: float) -> dict[str
         Like `params`.
     """
     draw = generator(seed, purpose)
-    scales = fan_ins({canonical_name(name): p.shape for name, p in params.items()})
+    inputs = fan_ins({canonical_name(name): p.shape for name, p in params.items()})
+
+    def std(name: str) -> float:
+        if ratio is None:
+            return sigma or 0.0
+        return ratio / max(inputs[canonical_name(name)], 1) ** 0.5
+
     return {
-        name: torch.randn(p.shape, generator=draw, dtype=torch.float64).to(p)
-        * (ratio / max(scales[canonical_name(name)], 1) ** 0.5)
+        name: torch.randn(p.shape, generator=draw, dtype=torch.float64).to(p) * std(name)
         for name, p in params.items()
     }
 
@@ -552,6 +663,14 @@ def _quiet(*settings: Any) -> Syre:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyreWarning)
         return Syre(*settings)
+
+
+def _each(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"
 
 
 def _norm(params: Params) -> Tensor:

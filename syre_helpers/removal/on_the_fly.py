@@ -34,7 +34,7 @@ _TOGETHER = 4
 
 
 def pull_on_the_fly_(
-    params: Sequence[Tensor], specifications: Sequence[Specification], rate: float
+    params: Sequence[Tensor], specifications: Sequence[Specification], rate: float | Tensor
 ) -> None:
     """Pull parameters in place, as `pull_together_` does to the last bit, storing nothing.
 
@@ -45,15 +45,15 @@ def pull_on_the_fly_(
         (``channels_last``) is copied, a few parameters at a time, and back.
     specifications : sequence of Specification
         What theta_0 and D of each are computed from.
-    rate : float
-        Learning rate times weight decay.
+    rate : float or Tensor
+        Learning rate times weight decay; as a tensor, a scalar on the parameters' device.
     """
     for k in range(0, len(params), _TOGETHER):
         _pull_few_(params[k : k + _TOGETHER], specifications[k : k + _TOGETHER], rate)
 
 
 def _pull_few_(
-    params: Sequence[Tensor], specifications: Sequence[Specification], rate: float
+    params: Sequence[Tensor], specifications: Sequence[Specification], rate: float | Tensor
 ) -> None:
     runs: list[_Run] = []
     copied: list[tuple[Tensor, Tensor]] = []
@@ -90,13 +90,13 @@ def _within_blocks(run: _Run) -> Iterator[_Run]:
         done += part.numel()
 
 
-def _pull_runs_(runs: Sequence[_Run], rate: float) -> None:
+def _pull_runs_(runs: Sequence[_Run], rate: float | Tensor) -> None:
     """Pull runs that have one key each, those of a kind by one call of the kernel."""
     alike: dict[tuple[Kernel, torch.device, torch.dtype, float], list[_Run]] = {}
     for run in runs:
         kind = run.flat.device, run.flat.dtype, run.specification.sigma_D
         # One element would be compiled separately; from 0.5 on lerp computes from the other end.
-        plain = run.flat.numel() == 1 or rate >= 0.5
+        plain = run.flat.numel() == 1 or (not isinstance(rate, Tensor) and rate >= 0.5)
         kernel = None if plain else _kernel(*kind[:2], run.specification.sigma_D > 0)
         if kernel is None:
             pull_by_pieces_(run.flat, run.specification, rate, run.begin)
@@ -108,7 +108,7 @@ def _pull_runs_(runs: Sequence[_Run], rate: float) -> None:
 
 
 def pull_by_pieces_(
-    flat: Tensor, specification: Specification, rate: float, where: Tensor | int
+    flat: Tensor, specification: Specification, rate: float | Tensor, where: Tensor | int
 ) -> None:
     """Pull by plain operations; `where` holds the elements' indices, or is the first of a run."""
     for k, piece in enumerate(flat.split(CHUNK)):
@@ -124,7 +124,7 @@ def pull_by_pieces_(
 # ---- the kernel ----------------------------------------------------------------------------------
 
 
-def _launch(kernel: Kernel, runs: Sequence[_Run], rate: float) -> None:
+def _launch(kernel: Kernel, runs: Sequence[_Run], rate: float | Tensor) -> None:
     """Pull a few runs of one device, dtype and sigma_D; spare tensors make up the number."""
     flat, specification, _ = runs[0]
     missing = _TOGETHER - len(runs)
@@ -134,7 +134,7 @@ def _launch(kernel: Kernel, runs: Sequence[_Run], rate: float) -> None:
         [*(run.flat.detach() for run in runs), *_spare(flat.device, flat.dtype)[:missing]],
         *_table(tuple(run[1:] for run in runs), flat.device, flat.dtype),
         _number("sigma_D", specification.sigma_D, finest),
-        _number("rate", rate, flat.dtype),
+        rate.to(flat.dtype) if isinstance(rate, Tensor) else _number("rate", rate, flat.dtype),
     )
 
 

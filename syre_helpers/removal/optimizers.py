@@ -91,7 +91,7 @@ def decay_is_coupled(optimizer: Optimizer, group: dict[str, Any]) -> bool:
     return isinstance(optimizer, _COUPLED) and not decoupled
 
 
-def step_size(group: dict[str, Any]) -> float:
+def step_size(group: dict[str, Any]) -> float | torch.Tensor:
     """Return the factor of weight decay in one step of a parameter group.
 
     Parameters
@@ -101,11 +101,16 @@ def step_size(group: dict[str, Any]) -> float:
 
     Returns
     -------
-    float
+    float or Tensor
         The learning rate; where the optimizer learns a factor of it (Prodigy, D-Adaptation: ``d``),
-        times that.
+        times that. A rate that is a tensor on a GPU, as optimizers with ``capturable=True`` may
+        have, stays one: to read it would make the program wait for the GPU at every step, and
+        cannot be captured in a CUDA graph.
     """
-    return float(group["lr"]) * (float(group["d"]) if "d0" in group else 1.0)
+    lr: float | torch.Tensor = group["lr"]
+    if isinstance(lr, torch.Tensor) and lr.device.type == "cpu":
+        lr = float(lr)
+    return lr * float(group["d"]) if "d0" in group else lr
 
 
 def _params(optimizer: object) -> set[torch.Tensor]:

@@ -1,12 +1,13 @@
 r"""The affine pull: the one formula that every remedy, rival and control is a setting of.
 
 It stands here in three spellings that differ in rounding only: `Pull` for named parameters,
-`pull_together_` for many parameters in few operations, `pulled` for a compiler.
+`pull_together_` and `coupled_together` for many parameters in few operations, `pulled` for a
+compiler.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -16,6 +17,7 @@ from .._checks import check_nonnegative, check_parameters
 
 # Elements pulled at once on a CPU where a buffer is needed: it stays in the cache.
 CACHED = 1 << 18
+Change = Callable[[list[Tensor], list[Tensor]], Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,10 @@ class Pull:
         """Return `p` after the pull as a step of its own, as AdamW decays."""
         return p - lr * self.masked(name, self.force(name, p))
 
-    def decoupled_(self, name: str, p: Tensor, lr: float) -> Tensor:
+    def decoupled_(self, name: str, p: Tensor, lr: float | Tensor) -> Tensor:
         """Pull `p` in place as a step of its own, and return it."""
-        return p.sub_(self.masked(name, self.force(name, p)), alpha=lr)
+        force = self.masked(name, self.force(name, p))
+        return p.sub_(lr * force) if isinstance(lr, Tensor) else p.sub_(force, alpha=lr)
 
     def masked(self, name: str, gradient: Tensor) -> Tensor:
         """Return the gradient with its frozen entries set to zero."""
@@ -156,7 +159,7 @@ def around(pull: Pull, point: Mapping[str, Tensor]) -> Pull:
 
 
 def pull_together_(
-    params: list[Tensor], theta_0: list[Tensor], xi: list[Tensor], rate: float
+    params: list[Tensor], theta_0: list[Tensor], xi: list[Tensor], rate: float | Tensor
 ) -> None:
     """Pull parameters in place, ``p - rate * D * (p - theta_0)``, in as few operations as can be.
 
@@ -166,11 +169,15 @@ def pull_together_(
         Of the same shapes.
     xi : list of Tensor
         D - 1, likewise; empty for D = 1.
-    rate : float
-        Learning rate times weight decay.
+    rate : float or Tensor
+        Learning rate times weight decay; as a tensor, a scalar on the parameters' device.
     """
     if not xi:
-        torch._foreach_lerp_(params, theta_0, rate)
+        if isinstance(rate, Tensor):
+            for p, centre in zip(params, theta_0, strict=True):
+                p.lerp_(centre, rate.to(p.dtype))
+        else:
+            torch._foreach_lerp_(params, theta_0, rate)
         return
     together = []
     for trio in zip(params, theta_0, xi, strict=True):
@@ -183,12 +190,55 @@ def pull_together_(
         _pull_advanced_(together, rate)
 
 
-def _pull_advanced_(trios: Sequence[tuple[Tensor, ...]], rate: float) -> None:
+def _pull_advanced_(trios: Sequence[tuple[Tensor, ...]], rate: float | Tensor) -> None:
     """Pull each (parameter, theta_0, D - 1); needs a buffer of their size."""
     params, theta_0, xi = ([trio[k] for trio in trios] for k in range(3))
     diff = list(torch._foreach_sub(params, theta_0))
     torch._foreach_addcmul_(diff, diff, xi)  # diff + diff * xi
-    torch._foreach_add_(params, diff, alpha=-rate)
+    if isinstance(rate, Tensor):
+        torch._foreach_mul_(diff, rate)
+        torch._foreach_sub_(params, diff)
+    else:
+        torch._foreach_add_(params, diff, alpha=-rate)
+
+
+def coupled_together(
+    pull: Pull, names: Sequence[str], params: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> list[Tensor]:
+    """Return gradients as `Pull.coupled` gives them, to the last bit, in few operations.
+
+    Parameters
+    ----------
+    pull : Pull
+        For parameters that are not stacked.
+    names : sequence of str
+        Of the parameters.
+    params, gradients : sequence of Tensor
+        In the order of the names.
+
+    Returns
+    -------
+    list of Tensor
+        In that order.
+    """
+    if not names:
+        return []
+
+    def with_part(part: Mapping[str, Tensor], values: list[Tensor], change: Change) -> list[Tensor]:
+        at = [k for k, name in enumerate(names) if name in part]
+        if at:
+            changed = change([values[k] for k in at], [part[names[k]] for k in at])
+            for k, value in zip(at, changed, strict=True):
+                values[k] = value
+        return values
+
+    def stretched(diff: list[Tensor], xi: list[Tensor]) -> Sequence[Tensor]:
+        return torch._foreach_add(diff, torch._foreach_mul(diff, xi))
+
+    diff = with_part(pull.centre, list(params), torch._foreach_sub)
+    force = torch._foreach_mul(with_part(pull.xi, diff, stretched), float(pull.weight_decay))
+    seen = torch._foreach_add(list(gradients), force)
+    return with_part(pull.mask, list(seen), torch._foreach_mul)
 
 
 def pulled(p: Tensor, theta_0: Tensor, xi: Tensor | None, rate: Tensor) -> Tensor:

@@ -542,10 +542,10 @@ class _OfModel:
             xi={name: self._stored(_D_minus_1, name, p) for name, p in advanced.items()},
         )
 
-    def __call__(self, params: Sequence[Tensor], names: Sequence[str], lr: float) -> None:
+    def __call__(self, params: Sequence[Tensor], names: Sequence[str], lr: float | Tensor) -> None:
         """Pull parameters in place."""
         rate = lr * self.syre.weight_decay
-        if rate == 0:
+        if not isinstance(rate, Tensor) and rate == 0:
             return
         if self._loads != self.syre._loads:
             self._follow()

@@ -101,12 +101,17 @@ def fan_ins(shapes: Mapping[str, torch.Size]) -> dict[str, int]:
     own = {n: math.prod(shape[1:] if len(shape) > 1 else shape) for n, shape in shapes.items()}
     owners: dict[str, int] = {}
     for name, shape in shapes.items():
-        if len(shape) > 1 and "." in name and not _MAGNITUDES.search(name):
+        if len(shape) > 1 and "." in name and not is_magnitude(name):
             owners.setdefault(name.rpartition(".")[0], own[name])
     return {
         name: own[name] if len(shape) > 1 else owners.get(name.rpartition(".")[0], own[name])
         for name, shape in shapes.items()
     }
+
+
+def is_magnitude(name: str) -> bool:
+    """Test whether a canonical name is that of the lengths of a weight's rows, of weight_norm."""
+    return _MAGNITUDES.search(name) is not None
 
 
 def normal(seed: int, name: str, index: Tensor) -> Tensor:

@@ -125,6 +125,8 @@ class Options:
                     f"the optimizer has weight_decay={group['weight_decay']!r}; make it with "
                     "weight_decay=0, the arms bring the decay"
                 )
+            # As a tensor on a GPU it would be waited for at every step.
+            group["lr"] = float(group["lr"])
         return optimizer
 
     def factor(self, step: int) -> float:
@@ -257,6 +259,25 @@ def due(every: int, step: int) -> bool:
 def last_due(every: int, step: int) -> int:
     """Return the last step, up to this one, at which it was due; 0 where there was none."""
     return step - step % every if every else 0
+
+
+def forget(optimizer: Optimizer, p: Tensor, where: Tensor, model: int | None = None) -> None:
+    """Set to zero what an optimizer remembers, its moments, of some entries of a parameter.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Any; before its first step it remembers nothing.
+    p : Tensor
+        One of its parameters.
+    where : Tensor of bool
+        The entries, in the shape of `p`, or of one model's part of it.
+    model : int, optional
+        Which model, for parameters that are stacked along a leading model axis.
+    """
+    for kept in optimizer.state.get(p, {}).values():
+        if isinstance(kept, Tensor) and kept.shape == p.shape:
+            (kept if model is None else kept[model]).masked_fill_(where, 0)
 
 
 def columns_of(arms: Sequence[Arm]) -> list[dict[str, Any]]:

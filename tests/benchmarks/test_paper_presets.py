@@ -32,10 +32,10 @@ def test_trainings_are_counted_without_a_step(paper_presets):
 @pytest.mark.parametrize(
     ("name", "preset", "changes"),
     [
-        ("compatibility", "paper", {"width": 1, "n_train": 8, "epochs": 3, "sigmas": ()}),
+        ("compatibility", "full-size", {"width": 1, "n_train": 8, "epochs": 3, "sigmas": ()}),
         ("mode_connectivity", "paper", {"widths": (1,), "points": 3, "sigma_ratios": (1.0,)}),
-        ("simclr", "paper", {"width": 1, "out": 2}),
-        ("supervised_collapse", "paper-vit", {"dim": 8, "depth": 1, "seeds": 2}),
+        ("simclr", "full-size", {"width": 1, "out": 2}),
+        ("supervised_collapse", "vit", {"dim": 8, "depth": 1, "seeds": 2}),
     ],
 )
 def test_computed_trainings_are_those_that_a_run_begins(paper_presets, name, preset, changes):

@@ -1,6 +1,6 @@
 """Random views of images are what they are said to be, and depend on their seed only."""
 
-import sys
+import math
 
 import numpy as np
 import pytest
@@ -8,6 +8,9 @@ import torch
 from torch.nn import functional
 
 from syre_helpers.data.augment import (
+    _CHROMA,
+    _colours,
+    _windows,
     cropped_and_recoloured,
     moved_and_noisy,
     shifted_and_mirrored,
@@ -53,7 +56,6 @@ def photographs():
 
 
 def test_views_of_photographs_depend_on_their_seed_only():
-    pytest.importorskip("kornia")
     before = torch.get_rng_state()
     first, again, other = (cropped_and_recoloured(*photographs(), seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
@@ -63,7 +65,49 @@ def test_views_of_photographs_depend_on_their_seed_only():
     assert 0 <= first.min() <= first.max() <= 1
 
 
-def test_a_missing_kornia_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "kornia", None)
-    with pytest.raises(ImportError, match=r"kornia.*syre_helpers\[vision\]"):
-        cropped_and_recoloured(*photographs(), 0)
+def test_views_of_photographs_are_parts_of_them():
+    """A view of a linear ramp is a linear ramp, so its corners tell window and mirror image."""
+    ramp = torch.linspace(0, 1, 32)
+    places = torch.stack([ramp.expand(32, 32), ramp[:, None].expand(32, 32), torch.zeros(32, 32)])
+    x = places.expand(400, 3, 32, 32)
+    draw = torch.rand(5, 400, generator=seeded())
+    grid = functional.affine_grid(_windows(*draw), [400, 3, 32, 32], align_corners=False)
+    views = functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    across, down = views[:, 0, 16], views[:, 1, :, 16]
+    width, height = (abs(v[:, -2] - v[:, 1]) * 32 / 29 for v in (across, down))
+    mirrored = across[:, -1] < across[:, 0]
+    assert 0.4 < mirrored.float().mean() < 0.6
+    assert (down[:, -1] > down[:, 0]).all()
+    area = width * height * (31 / 32) ** 2
+    assert 0.15 < area.min() < 0.3
+    assert 0.8 < area.max() <= 1.1
+    assert (width / height).min() > 0.65
+    assert (width / height).max() < 1.5
+
+
+def test_colours_change_as_they_are_said_to():
+    """Grey pixels keep their colour under saturation and hue; grey images lose all of theirs."""
+    draw = torch.rand(6, 1000, generator=seeded())
+    changed, bright, contrast, saturation, hue, grey = draw
+    matrices, lift = _colours(*draw.double())
+    white = matrices.sum(-1)
+    assert torch.allclose(white, white[:, :1].expand(-1, 3)), "grey stays grey"
+    untouched = (changed >= 0.8) & (grey >= 0.2)
+    assert torch.allclose(matrices[untouched], torch.eye(3, dtype=torch.float64), atol=1e-6)
+    assert (lift[untouched] == 0).all()
+    without_colour = grey < 0.2
+    assert torch.linalg.matrix_rank(matrices[without_colour], atol=1e-6).eq(1).all()
+    b, c = (1 + 0.4 * (changed < 0.8) * (2 * u - 1) for u in (bright, contrast))
+    # A uniform grey image has no contrast: brightness alone changes it.
+    torch.testing.assert_close(white[:, 0] + lift, b.double())
+    torch.testing.assert_close(white[:, 0], (b * c).double())
+    # Hue and saturation alone: the chroma of a colour is turned and scaled.
+    axes = torch.tensor(_CHROMA).double()
+    red = axes @ (matrices / (b * c)[:, None, None]) @ torch.tensor([1.0, 0, 0]).double()
+    size = red.norm(dim=-1) / axes[:, 0].norm()
+    wanted = (1 + 0.4 * (changed < 0.8) * (2 * saturation - 1)) * (grey >= 0.2)
+    torch.testing.assert_close(size, wanted.double(), rtol=2e-3, atol=1e-3)
+    turned = torch.atan2(red[:, 1], red[:, 0]) - torch.atan2(axes[1, 0], axes[0, 0])
+    full = 0.2 * math.pi * (changed < 0.8) * (2 * hue - 1)
+    seen = grey >= 0.2
+    torch.testing.assert_close(turned[seen], full[seen].double(), rtol=0, atol=5e-3)

@@ -22,7 +22,7 @@ def test_it_collapses_at_beta_10_under_every_arm(last):
 
 def test_syre_by_default_is_plain_decay_at_every_beta(last):
     wide = last.set_index(["arm", "beta", "seed"]).loss
-    assert 0 < (wide["syre 0.01"] / wide["plain decay"] - 1).abs().max() < 0.01
+    assert 0 < (wide["syre 1%"] / wide["plain decay"] - 1).abs().max() < 0.01
 
 
 def test_loss_and_bound_fit_together(last):

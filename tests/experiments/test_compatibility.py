@@ -10,6 +10,7 @@ import torch
 import syre_helpers as sh
 from syre_helpers import experiments
 from syre_helpers.experiments import compatibility
+from syre_helpers.experiments._rules import interval
 from syre_helpers.training.options import columns_of
 from tools.build import chapters
 
@@ -26,16 +27,16 @@ def test_only_the_shifted_arm_changes_the_start_and_by_theta_0():
     model = sh.models.conv_net()
     params = {name: p.detach() for name, p in model.named_parameters()}
     arms = {arm.label: arm for arm in compatibility.compared_arms(compatibility.Config())}
-    assert arms["syre 1"].start(params, 3) is params
-    start = arms["syre 1, shifted"].start(params, 3)
-    centre = arms["syre 1"].pull(params, 3).centre
+    assert arms["syre 100%"].start(params, 3) is params
+    start = arms["syre 100%, shifted"].start(params, 3)
+    centre = arms["syre 100%"].pull(params, 3).centre
     for name, p in params.items():
         torch.testing.assert_close(start[name] - p, centre[name])
 
 
 def test_arms_of_a_seed_start_alike(small):
     first = compatibility.run(small("compatibility", sigma_ratios=(0.1,)))
-    starts = first[(first.step == 0) & (first.arm != "syre 1, shifted")]
+    starts = first[(first.step == 0) & (first.arm != "syre 100%, shifted")]
     assert (starts.groupby("seed").accuracy.nunique() == 1).all()
     assert starts.groupby("arm").test_loss.nunique().min() == 2
 
@@ -62,8 +63,8 @@ def table_of(record):
     for arm in record.table.arm.unique():
         if arm == "plain decay":
             continue
-        values = 100 * (accuracy[arm] - accuracy["plain decay"])
-        mean, low, high = (signed(values.mean() + k * values.sem()) for k in (0, -2, 2))
+        found = interval(100 * (accuracy[arm] - accuracy["plain decay"]))
+        mean, low, high = map(signed, (found.mean, found.low, found.high))
         lines.append(f"| {arm} | {mean} ({low} to {high}) |")
     return "\n".join(lines)
 

@@ -56,11 +56,11 @@ def test_html_is_balanced_labelled_and_self_contained():
     assert parsed.open == []
     tags = parsed.found
     assert tags["input"]["type"] == "range"
-    assert (tags["input"]["min"], tags["input"]["max"], tags["input"]["value"]) == ("0", "2", "0")
-    assert tags["input"]["aria-valuetext"] == "0"
-    assert page.index("<label>Height <input") < page.index("</label>")
+    assert (tags["input"]["min"], tags["input"]["max"], tags["input"]["value"]) == ("0", "2", "1")
+    assert tags["input"]["aria-valuetext"] == "5", "the middle one comes first"
+    assert page.index('<label data-low="0" data-high="10">Height <input') < page.index("</label>")
     assert tags["img"]["class"] == "syre-figure dark-light"
-    assert tags["img"]["alt"] == words(0)
+    assert tags["img"]["alt"] == words(5)
     assert (tags["img"]["width"], tags["img"]["height"]) == ("400", "200")
     assert tags["span"]["role"] == "status"
     assert "JavaScript" in page[page.index("<noscript>") :]
@@ -90,12 +90,12 @@ def test_same_figure_gives_the_same_page():
 
 def test_one_alt_text_for_all_gets_the_value_added():
     tags = Tags(slider(alt="A line that goes up.")._repr_html_()).found
-    assert tags["img"]["alt"] == "A line that goes up. Height: 0."
+    assert tags["img"]["alt"] == "A line that goes up. Height: 5."
 
 
 def test_label_is_escaped():
     page = slider(label="a < b")._repr_html_()
-    assert "<label>a &lt; b <input" in page
+    assert ">a &lt; b <input" in page
     assert repr(slider()) == "FrameSlider('Height', 3 frames)"
 
 
@@ -134,43 +134,83 @@ BROWSER = next(
 )
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium to move the slider in")
-def test_slider_moves_in_a_browser_also_when_shown_twice(tmp_path):
-    page = slider(start=5)._repr_html_()
-    moves = """
-    const [first, second] = document.querySelectorAll('.syre-slider');
-    const seen = root => [
-      root.querySelector('img').alt, root.querySelector('output').value,
-      root.querySelector('img').src,
-      root.querySelector('input').getAttribute('aria-valuetext'),
-      root.querySelector('[role=status]').textContent];
-    const move = (root, place) => {
-      const input = root.querySelector('input');
-      input.value = place;
-      input.dispatchEvent(new Event('input', {bubbles: true}));
-    };
-    const out = [seen(first)];
-    move(first, 2); out.push(seen(first), seen(second));
-    move(first, 1); out.push(seen(first));
-    document.body.textContent = 'RESULT' + JSON.stringify(out) + 'END';
-    """
-    file = tmp_path / "page.html"
-    file.write_text(
-        f"<!doctype html><meta charset=utf-8><body>{page}{page}<script>{moves}</script>", "utf-8"
+SEEN = """
+const [first, second] = document.querySelectorAll('.syre-slider');
+const seen = root => [
+  root.querySelector('img').alt, root.querySelector('output').value,
+  root.querySelector('img').src,
+  root.querySelector('input').getAttribute('aria-valuetext'),
+  root.querySelector('[role=status]').textContent];
+const move = (root, place) => {
+  const input = root.querySelector('input');
+  input.value = place;
+  input.dispatchEvent(new Event('input', {bubbles: true}));
+};
+const out = [];
+%s
+document.body.textContent = 'RESULT' + JSON.stringify(out) + 'END';
+"""
+
+
+@pytest.fixture
+def in_browser(tmp_path):
+    """What a script notes in `out` on a page with the same slider twice."""
+    if BROWSER is None:
+        pytest.skip("no Chromium to move the slider in")
+
+    def run(script, **options):
+        page = slider(**options)._repr_html_()
+        file = tmp_path / "page.html"
+        scripted = f"<body>{page}{page}<script>{SEEN % script}</script>"
+        file.write_text(f"<!doctype html><meta charset=utf-8>{scripted}", "utf-8")
+        done = subprocess.run(
+            [
+                BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
+                f"--user-data-dir={tmp_path / 'profile'}", file.as_uri(),
+            ],
+            capture_output=True, text=True, timeout=120, check=True,
+            env={**os.environ, "HOME": str(tmp_path)},
+        )  # fmt: skip
+        text = done.stdout.partition("RESULT")[2].partition("END")[0]
+        return json.loads(text.replace("&amp;", "&"))
+
+    return run
+
+
+def test_slider_moves_in_a_browser_also_when_shown_twice(in_browser):
+    start, moved, other, back = in_browser(
+        """
+        out.push(seen(first));
+        move(first, 2); out.push(seen(first), seen(second));
+        move(first, 1); out.push(seen(first));
+        """,
+        start=5,
     )
-    done = subprocess.run(
-        [
-            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-            f"--user-data-dir={tmp_path / 'profile'}", file.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120, check=True,
-        env={**os.environ, "HOME": str(tmp_path)},
-    )  # fmt: skip
-    text = done.stdout.partition("RESULT")[2].partition("END")[0].replace("&amp;", "&")
-    start, moved, other, back = json.loads(text)
     assert start[:2] == [words(5), "5"]
     assert moved[:2] == [words(10), "10"]
     assert moved[3:] == ["10", words(10)]
     assert moved[2] != start[2]
     assert other == start  # the second one stays
     assert back[:3] == start[:3]
+
+
+def test_the_button_plays_from_here_to_the_end_and_again_from_the_first(in_browser):
+    played = in_browser(
+        """
+        let tick, stopped = 0;
+        window.setInterval = (step) => { tick = step; return 7; };
+        window.clearInterval = (timer) => { stopped += timer === 7; };
+        const button = first.querySelector('button');
+        const note = () => out.push([...seen(first), button.textContent, stopped]);
+        button.click(); note();
+        tick(); note();
+        tick(); note();
+        button.click(); note();
+        button.click(); note();
+        """
+    )
+    texts, spoken, buttons, stopped = ([one[k] for one in played] for k in (1, 4, 5, 6))
+    assert texts == ["5", "10", "10", "0", "0"]
+    assert buttons == ["Pause", "Pause", "Play", "Pause", "Play"]
+    assert stopped == [0, 0, 1, 1, 2]
+    assert spoken == ["", "", words(10), words(10), words(0)], "not at every frame"

@@ -75,6 +75,12 @@ def of_measures():
         measures.duplicate_fraction: "weight",
         measures.active_latents: "means",
         measures.missing_fraction: "z",
+        measures.dormant_ratio: "h",
+        measures.srank: "h",
+        measures.feature_rank: "h",
+        measures.participation_ratio: "h",
+        measures.alpha_req: "h",
+        measures.squared_spectrum: "x",
     }
     for measure, argument in one.items():
         yield from each(
@@ -86,6 +92,9 @@ def of_measures():
         measures.duplicate_fraction: "tol",
         measures.active_latents: "threshold",
         measures.missing_fraction: "rtol",
+        measures.dormant_ratio: "tau",
+        measures.srank: "delta",
+        measures.feature_rank: "epsilon",
     }.items():
         yield from each(
             measure.__name__,
@@ -354,9 +363,12 @@ def of_arms():
         ),
         "sigma_0": (lambda v: arms.syre(0.1, sigma_0=v),),
         "sigma_D": (lambda v: arms.syre(0.1, sigma_D=v), lambda v: arms.metric_only(0.1, v)),
-        "fraction": (arms.weight_fix,),
+        "fraction": (arms.weight_fix, lambda v: arms.weight_fix((0.1, v))),
         "scale": (
-            lambda v: arms.weight_fix(0.1, scale=v), lambda v: arms.pull_to_start(0.1, scale=v),
+            lambda v: arms.pull_to_start(0.1, scale=v),
+        ),
+        "kappa": (
+            lambda v: arms.weight_fix(0.1, kappa=v), lambda v: arms.weight_fix(0.1, kappa=(1, v)),
         ),
         "shrink": (lambda v: arms.shrink_and_perturb(v, 0.1, 5),),
         "perturb": (lambda v: arms.shrink_and_perturb(0.1, v, 5),),
@@ -653,6 +665,7 @@ SETTINGS = {
         "seeds": ((0, -1, (), (1, 1), 1.5, (0.5,), "3", True), "must"),
         "sigma_ratios": ((0.1, (-1,), (math.nan,), ("1",)), "must"),
         "fix_shares": (((2,), (-0.5,)), "must"),
+        "fix_kappas": ((1.0, (-0.5,)), "must"),
         "noise": ((-1, math.inf), "must"),
         "d": ((0, 1.5), "must"),
     },
@@ -686,12 +699,14 @@ SETTINGS = {
     },
     "beta_vae": {"pixels": (("foo",), "unit"), "betas": (((-1,),), "must")},
     "linear_vae": {"dead": ((-1, 1.5), "must"), "beta": ((-1,), "must")},
-    "identical_units": {"identical_share": ((2, -1), "must"), "teacher_seed": ((0.5,), "must")},
+    "identical_units": {"identical_share": ((2, -1), "must")},
     "compatibility": {
         "warmup": ((2,), "must"),
         "augment": ((1,), "True or False"),
         "epochs": ((0,), "must"),
     },
+    "persistence": {"learned": ((2,), "must"), "rank": ((4,), "must")},
+    "symmetry_degree": {"d": ((7,), "must"), "rates": (((1,),), "must")},
     "reinforcement": {
         "gamma": ((2,), "must"),
         "log_every": ((4, 0), "must"),

@@ -241,19 +241,19 @@ def persistence():
 
 
 def test_syre_recovers_as_fast_however_long_the_first_phase(persistence):
-    assert (persistence[8000]["syre 0.01"] - persistence[1000]["syre 0.01"]).abs().max() <= 10
+    assert (persistence[8000]["syre 1%"] - persistence[1000]["syre 1%"]).abs().max() <= 10
 
 
-@pytest.mark.parametrize("control", ["plain decay", "perturbed once 0.01"])
+@pytest.mark.parametrize("control", ["plain decay", "perturbed once 1%"])
 def test_what_does_not_stay_is_lost(persistence, control):
-    ratio = persistence[8000][control] / persistence[8000]["syre 0.01"]
+    ratio = persistence[8000][control] / persistence[8000]["syre 1%"]
     assert ratio.min() > 10
     assert (persistence[8000][control] > 3 * persistence[1000][control]).all()
 
 
 def test_a_bias_that_is_not_fixed_is_slower(persistence):
     for first in (1000, 8000):
-        slower = persistence[first]["resampled bias 0.01"] - persistence[first]["syre 0.01"]
+        slower = persistence[first]["resampled bias 1%"] - persistence[first]["syre 1%"]
         assert slower.mean() > slower.std() / math.sqrt(len(slower)) * 3
 
 

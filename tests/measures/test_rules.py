@@ -7,7 +7,12 @@ import torch
 from torch.func import vmap
 
 import syre_helpers as sh
-from syre_helpers.measures import missing_fraction, probe_accuracy, used_directions
+from syre_helpers.measures import (
+    missing_fraction,
+    probe_accuracy,
+    squared_spectrum,
+    used_directions,
+)
 
 CLASSES = torch.arange(40) % 3
 
@@ -21,9 +26,18 @@ def used(x):
     return used_directions(x, weight, torch.zeros(3, dtype=x.dtype), CLASSES[: len(x)])
 
 
+def exponent(x):
+    return sh.alpha_req(x, first=1)
+
+
+def squares(x):
+    return squared_spectrum(x)[..., 0]
+
+
 MEASURES = [
     sh.effective_rank, sh.stable_rank, sh.numerical_rank, sh.dead_fraction, sh.duplicate_fraction,
-    sh.active_latents, missing_fraction, probe, used,
+    sh.active_latents, missing_fraction, probe, used, sh.dormant_ratio, sh.srank, sh.feature_rank,
+    sh.participation_ratio, exponent, squares,
 ]  # fmt: skip
 by_name = pytest.mark.parametrize("measure", MEASURES, ids=lambda f: f.__name__)
 
@@ -71,6 +85,8 @@ def test_half_precision_is_computed_in_single(measure, dtype):
         (lambda: sh.duplicate_fraction(torch.ones(4)), "(4,)"),
         (lambda: sh.duplicate_fraction(torch.ones(4, 2), tol=math.nan), "tol=nan"),
         (lambda: sh.active_latents(torch.ones(1, 4)), "1 sample"),
+        (lambda: sh.alpha_req(torch.ones(4, 4), first=0), "first"),
+        (lambda: sh.alpha_req(torch.ones(4, 4), first=9, last=9), "first=9"),
         (lambda: probe_accuracy(torch.ones(4), CLASSES, torch.ones(4, 2), CLASSES), "train"),
         (lambda: sh.loss_barrier(lambda p: p, {}, {}, points=2), "points=2"),
         (lambda: sh.loss_barrier(lambda p: p, {"a": torch.ones(1)}, {}), "same names"),

@@ -104,7 +104,7 @@ def test_settings_that_are_no_strength_keep_the_colour():
 
 
 def test_a_name_is_never_taken_apart():
-    palette = arm_palette(["syre", "syre 0.1", "x", "y", "z", "u", "v"])
+    palette = arm_palette(["syre", "syre 10%", "x", "y", "z", "u", "v"])
     assert palette.pop("syre") == METHODS["syre"].colour
     assert tuple(palette.values()) == SPARE
     assert len(set(arm_styles(map(str, range(30))).values())) == 30
@@ -113,7 +113,7 @@ def test_a_name_is_never_taken_apart():
 def test_a_table_is_read_where_its_column_is_that_of_arms(runs):
     table = runs("a", "b").assign(sigma_ratio=0.1, optimizer="Adam")
     table["method"] = table["arm"].map({"a": "syre"})
-    syre = arm_palette([arms.syre(0.1, 0.1)])["syre 0.1"]
+    syre = arm_palette([arms.syre(0.1, 0.1)])["syre 10%"]
     assert arm_palette(table) == {"a": syre, "b": SPARE[0]}
     assert arm_palette(table, "optimizer") == {"Adam": SPARE[0]}
     # A strength that varies within an arm is the horizontal axis.

@@ -8,8 +8,8 @@ from syre_helpers import plots
 
 
 def test_describe_names_every_arm_its_spread_and_the_seeds(runs):
-    words = plots.describe(runs("vanilla", "syre 0.1"), "test_loss")
-    assert words == "vanilla 4.5 ± 2.4, syre 0.1 9.0 ± 4.9 (mean ± sd, 8 seeds)"
+    words = plots.describe(runs("vanilla", "syre 10%"), "test_loss")
+    assert words == "vanilla 4.5 ± 2.4, syre 10% 9.0 ± 4.9 (mean ± sd, 8 seeds)"
 
 
 @given(mean=st.floats(-1e6, 1e6), sd=st.one_of(st.just(0.0), st.floats(1e-9, 1e6)))

@@ -7,16 +7,24 @@ names. Files that stay the same are not touched, so that Sphinx only reads what 
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
 import nbformat
 
-from tools.build import api, chapters, cost_curves, execute, files, links, templates
+from tools.build import api, chapters, cost_curves, execute, files, links, statements, templates
 
 SKIPPED = {".ipynb_checkpoints", "__pycache__"}
 # A page that holds this line gets its generated part there.
 MARK = "<!-- generated -->"
+# The front page holds this one, and gets the figure of the cell with this tag.
+OPENING, OPENING_TAG = "<!-- opening figure -->", "opening-figure"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+# pandas writes the names of an index in a row of its own, below the columns.
+_TWO_HEADERS = re.compile(
+    r"<thead>\s*<tr[^>]*>(.*?)</tr>\s*<tr[^>]*>(.*?)</tr>\s*</thead>", re.DOTALL
+)
+_CELLS = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL)
 NO_KERNEL = (
     '<p class="syre-note">Here Jupyter, Colab and Binder show a panel of controls that trains '
     "anew with your own settings. This page has no kernel to do so.</p>"
@@ -34,6 +42,12 @@ def assemble(names: list[str]) -> None:
     copied = {chapters.SOURCE / top: chapters.ROOT / top for top in ("_config.yml", "_toc.yml")}
     for file in templates.FOLDER.glob("autosummary/*"):
         copied[chapters.SOURCE / "tools" / "templates" / "autosummary" / file.name] = file
+    results = chapters.ROOT / "results"
+    for file in [
+        *results.glob("*.[cj]s*"),
+        *results.glob("cuda/*.[cj]s*"),
+    ]:  # which the ledger offers
+        copied[chapters.SOURCE / "results" / file.relative_to(results)] = file
     for target, file in copied.items():
         files.write(target, file.read_bytes())
     wanted = set(copied)
@@ -48,7 +62,8 @@ def assemble(names: list[str]) -> None:
             files.write(target, chapter(name))
         elif str(relative) in generated:
             part = generated[str(relative)](names)
-            files.write(target, file.read_text().replace(MARK, part))
+            text = file.read_text().replace(MARK, part)
+            files.write(target, text.replace(OPENING, opening(names)))
         else:
             files.write(target, file.read_bytes())
     for old in chapters.SOURCE.rglob("*"):
@@ -63,6 +78,14 @@ def chapter(name: str) -> str:
     record = execute.load_record(name)
     if record:
         merge(notebook, nbformat.read(executed, as_version=4))
+    for cell in notebook.cells:
+        if cell.source.startswith("# Solution"):
+            cell.metadata["mystnb"] = {
+                "code_prompt_show": "Show the solution",
+                "code_prompt_hide": "Hide the solution",
+            }
+        if cell.cell_type == "markdown":
+            cell.source = statements.boxed(cell.source)
     text = banner(name, notebook.metadata.get("syre", {}), record, chapters.address())
     # A fixed id, so that the file is the same each time.
     cell = nbformat.v4.new_markdown_cell(text, id="banner")
@@ -85,10 +108,22 @@ def readable(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
     # A panel of widgets would be dead, so a note says where it lives.
     if WIDGET in data:
         return nbformat.v4.new_output("display_data", {"text/html": NO_KERNEL})
-    # The empty corner of a table of pandas is no heading.
     if "text/html" in data:
-        data["text/html"] = data["text/html"].replace("<th></th>", "<td></td>")
+        html = _TWO_HEADERS.sub(one_header, data["text/html"])
+        # The empty corner of a table of pandas is no heading.
+        data["text/html"] = html.replace("<th></th>", "<td></td>")
     return output
+
+
+def one_header(found: re.Match[str]) -> str:
+    """Return the head of a table of pandas with the index's names in the row of the columns."""
+    columns, names = (_CELLS.findall(row) for row in found.groups())
+    depth = sum(1 for name in names if name)
+    if len(columns) != len(names) or any(names[depth:]) or any(columns[: depth - 1]) or not depth:
+        return found[0]  # columns of several levels
+    corner = " \\ ".join(word for word in (names[depth - 1], columns[depth - 1]) if word)
+    cells = [*names[: depth - 1], corner, *columns[depth:]]
+    return "<thead><tr>" + "".join(f"<th>{cell}</th>" for cell in cells) + "</tr></thead>"
 
 
 def banner(name: str, facts: dict, record: execute.Record | None, url: str) -> str:
@@ -113,6 +148,16 @@ def timings(names: list[str]) -> str:
     return templates.render(
         "timings.md.j2", rows=rows, machines=[dict(m) for m in sorted(machines)]
     )
+
+
+def opening(names: list[str]) -> str:
+    """Return the figure that the book opens with, from the chapter that draws it, if executed."""
+    for name in filter(execute.load_record, names):
+        notebook = nbformat.read(execute.paths(name)[1], as_version=4)
+        for cell in notebook.cells:
+            if OPENING_TAG in cell.metadata.get("tags", []):
+                return str(cell.outputs[-1].data["text/html"])
+    return ""
 
 
 def download(_names: list[str]) -> str:

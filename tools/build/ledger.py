@@ -10,16 +10,15 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections import Counter
 from typing import Any
 
 from syre_helpers import experiments
 from tools.build import chapters, files
 from tools.build.templates import render
 
-# What the paper does not say can be found true or false here, but not reproduced.
-UNSAID = ("no such control", "not tried", "asked for by a reviewer, not reported")
 RESULTS = chapters.ROOT / "results"
+# Written by tools/gpu.
+ON_GPU = RESULTS / "cuda"
 # Written by benchmarks/paper_presets.py.
 TIMED = RESULTS / "not_run.csv"
 PAGE = chapters.BOOK / "reference" / "paper-against-book.md"
@@ -30,7 +29,19 @@ TITLES = {
     "simclr": "SimCLR",
     "plasticity": "loss of plasticity",
     "reinforcement": "reinforcement learning",
+    "symmetry_degree": "degree of symmetry",
 }
+# How the page calls the runs of presets that many experiments have.
+RUNS = {
+    "quick": "our quick run",
+    "mnist": "our run on MNIST",
+    "paper": "our full-size run",
+    "full-size": "our full-size run",
+}
+# All verdicts, from good to bad, in the order of the page.
+WORDS = (
+    "reproduced", "holds", "partly", "runs differ", "not shown", "not", "does not hold", "not run",
+)  # fmt: skip
 # Where each experiment is told, in the order of the page.
 CHAPTERS = {
     "dead_neurons": "practice/dead-neurons",
@@ -42,7 +53,10 @@ CHAPTERS = {
     "plasticity": "practice/loss-of-plasticity",
     "reinforcement": "practice/reinforcement-learning",
     "mode_connectivity": "practice/mode-connectivity",
+    "closed_gates": "practice/your-own-model",
     "compatibility": "remedy/what-it-costs",
+    "persistence": "remedy/syre",
+    "symmetry_degree": "remedy/how-strong",
 }
 
 
@@ -56,7 +70,7 @@ def main() -> int:
 def page() -> str:
     """Return the whole page."""
     told = [experiment(name, chapter) for name, chapter in CHAPTERS.items()]
-    return render("ledger.md.j2", experiments=told, said=said, data_of=data_of)
+    return render("ledger.md.j2", experiments=told, words=WORDS, run_name=run_name, place=place)
 
 
 def experiment(name: str, chapter: str) -> dict[str, Any]:
@@ -70,53 +84,56 @@ def experiment(name: str, chapter: str) -> dict[str, Any]:
         "chapter": chapter,
         "runs": runs,
         "judged": judged,
-        "counts": Counter(said(claim, overall(found)) for claim, found in judged),
-        "data": ", ".join(sorted({data_of(run) for run in longer})) or "—",
-        "missing": [(p, effort(name, p)) for p in module.PRESETS if p not in runs],
+        "overall": [overall(found) for _, found in judged],
+        "data": ", ".join(sorted({data_of(run) for run in longer})) or "the chapter's run alone",
+        "missing": [
+            (p, effort(name, p), command(name, p)) for p in module.PRESETS if p not in runs
+        ],
     }
 
 
 def records(name: str) -> dict[str, experiments.Record]:
     """Return an experiment's recorded runs by preset, the quick ones first."""
-    tables = sorted(RESULTS.glob(f"{name}-*.csv"))
-    found = {f.stem.removeprefix(f"{name}-"): experiments.read_record(f) for f in tables}
+    found: dict[str, experiments.Record] = {}
+    for file in [*sorted(RESULTS.glob(f"{name}-*.csv")), *sorted(ON_GPU.glob(f"{name}-*.csv"))]:
+        found.setdefault(file.stem.removeprefix(f"{name}-"), experiments.read_record(file))
     order = sorted(found, key=lambda p: (not p.startswith("quick"), p))
     return {preset: found[preset] for preset in order}
 
 
-def judge(claim: Any, runs: dict[str, experiments.Record]) -> list[tuple[str, str, str]]:
-    """Return (preset, numbers, verdict) for each run that the claim is about."""
-    found = []
-    for preset, record in runs.items():
-        if not claim.is_about(preset):
-            continue
-        values = claim.values(record.table)
-        mean, spread = values.mean(), values.std()
-        if abs(mean) < 1e-3 * spread:
-            mean = 0.0  # what is left is rounding, or chance
-        number = f"{mean:.3g} ± {spread:.2g}, {len(values)} seeds"
-        found.append((preset, number, claim.verdict(values)))
-    return found
+def judge(claim: experiments.Claim, runs: dict[str, experiments.Record]) -> list[dict[str, str]]:
+    """Return verdict, numbers and preset for each run that the claim is about."""
+    tables = {preset: record.table for preset, record in runs.items()}
+    return experiments.verdicts([claim], tables).to_dict("records")
 
 
-def said(claim: Any, verdict: str) -> str:
-    """Return a verdict in the words for a claim of the paper, or for one that it does not make."""
-    if claim.paper not in UNSAID:
-        return verdict
-    return {"reproduced": "holds", "not": "does not hold"}.get(verdict, verdict)
-
-
-def overall(judged: list[tuple[str, str, str]]) -> str:
-    """Return one verdict for a claim: that of all runs, or "partly" where they differ."""
-    verdicts = {verdict for *_, verdict in judged}
-    if not verdicts:
+def overall(judged: list[dict[str, str]]) -> str:
+    """Return one word for a claim: that of all its runs, or "runs differ"."""
+    words = {one["verdict"] for one in judged}
+    if not words:
         return "not run"
-    return verdicts.pop() if len(verdicts) == 1 else "partly"
+    return words.pop() if len(words) == 1 else "runs differ"
+
+
+def place(name: str, preset: str) -> str:
+    """Return the path of a run's files in `results/`, without their endings."""
+    file = RESULTS / f"{name}-{preset}.csv"
+    folder = "" if file.exists() else f"{ON_GPU.name}/"
+    return f"results/{folder}{name}-{preset}"
+
+
+def run_name(preset: str, run: experiments.Record) -> str:
+    """Return how the page calls a run: by its data, and never the paper's."""
+    if preset in RUNS:
+        return RUNS[preset]
+    return (
+        f"our run `{preset}`" if data_of(run) in preset else f"our run `{preset}`, {data_of(run)}"
+    )
 
 
 def data_of(record: experiments.Record) -> str:
     """Return the name of the data that a run used."""
-    return str(record.provenance.get("data", {}).get("name", "generated"))
+    return str(record.provenance.get("data", {}).get("name", "generated data"))
 
 
 def effort(name: str, preset: str) -> str:
@@ -131,6 +148,13 @@ def effort(name: str, preset: str) -> str:
                 about = f"{hours:.0f}" if hours >= 10 else f"{hours:.2g}"
                 return f", about {about} hours on {facts['where']} ({begun(row)})"
     return ""
+
+
+def command(name: str, preset: str) -> str:
+    """Return the command that runs a preset; those for a GPU have one of their own."""
+    if preset.startswith("cuda"):
+        return f"python -m tools.gpu --only {name}-{preset}"
+    return f"python -m syre_helpers run {name} --preset {preset}"
 
 
 def begun(row: dict[str, str]) -> str:

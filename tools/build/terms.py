@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from docutils import nodes  # type: ignore[import-untyped]
+from docutils import nodes
 from sphinx import addnodes
 from sphinx.util.nodes import make_refnode
 

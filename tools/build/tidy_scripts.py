@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-# Icons are replaced once; MathJax's changes to the page are none of Font Awesome's business.
-ICONS = "window.FontAwesomeConfig = {observeMutations: false};"
 # The theme folds pages under a page behind an arrow without a name.
 FOLDS = """addEventListener('DOMContentLoaded', () => {
   for (const fold of document.querySelectorAll('.bd-links summary')) {
@@ -32,7 +30,6 @@ def setup(app: Any) -> dict[str, bool]:
     """Register the extension."""
     # Late, when all other extensions have added theirs.
     app.connect("html-page-context", tidy, priority=900)
-    app.add_js_file(None, body=ICONS)
     app.add_js_file(None, body=FOLDS)
     # After MathJax's settings (500), which would overwrite it; MathJax itself comes deferred.
     app.add_js_file(None, body=FORMULAS, priority=900)

@@ -218,10 +218,14 @@ class StackedStep:
 
     def _inputs(self, step: int, batch: Batch, update: FunctionalUpdate) -> list[Tensor]:
         values = [self._rate, *update.numbers(self._rate, step + 1)]
-        if self._numbers is None or self._numbers[0] != values:
-            device = self._given[0].device
-            tensor = torch.tensor(values, dtype=torch.float64, device=device)
-            self._numbers = values, tensor
+        if self._numbers is None:
+            tensor = torch.empty(len(values), dtype=torch.float64, device=self._given[0].device)
+            self._numbers = [], tensor
+        if self._numbers[0] != values:
+            # Filled, not copied: a copy to a GPU would wait for the steps before this one.
+            for number, value in zip(self._numbers[1], values, strict=True):
+                number.fill_(value)
+            self._numbers = values, self._numbers[1]
         params = self._params.values()
         return [*params, *self._state(update), self._numbers[1], *self._given, *batch.tensors]
 

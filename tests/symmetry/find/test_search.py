@@ -1,4 +1,4 @@
-"""The search for symmetries, against the table that was written before it, and mathematics."""
+"""The search for symmetries, against the table written before it, and against mathematics."""
 
 import collections
 

@@ -1,11 +1,15 @@
 """What a page gets: outputs, a banner, timings, and words that stand without a kernel."""
 
 import os
+import re
 
 import nbformat
+import pandas as pd
+import pytest
 
+from notebooks import NOTEBOOKS, code_cells
 from small_book import PLACEHOLDER, REAL, executed, notebook, save
-from tools.build import assemble, chapters
+from tools.build import assemble, chapters, execute
 
 
 def test_outputs_go_into_the_new_prose_and_a_banner_after_the_title(book):
@@ -69,3 +73,54 @@ def test_a_page_without_a_kernel_shows_no_dead_controls():
     shown = assemble.readable(nbformat.v4.new_output("display_data", view))
     assert set(shown.data) == {"text/html"}
     assert "no kernel" in shown.data["text/html"]
+
+
+@pytest.mark.parametrize(
+    ("table", "head"),
+    [
+        (pd.DataFrame({"a": [1]}, index=pd.Index([2], name="k")), ["k", "a"]),
+        (pd.DataFrame({"a": [1], "b": [2]}), ["", "a", "b"]),
+        (pd.DataFrame([[1]], pd.Index([2], name="k"), pd.Index(["a"], name="c")), ["k \\ c", "a"]),
+        (pd.DataFrame({"k": [1], "l": [2], "a": [3]}).set_index(["k", "l"]), ["k", "l", "a"]),
+    ],
+)
+def test_a_table_has_one_row_of_headings(table, head):
+    output = nbformat.v4.new_output("display_data", {"text/html": table._repr_html_()})
+    (row,) = re.findall(r"<thead>(.*?)</thead>", assemble.readable(output).data["text/html"], re.S)
+    assert row.count("<tr") == 1
+    assert re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) == head
+
+
+def test_headings_of_several_levels_stay():
+    table = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_product([["a"], ["x", "y"]]))
+    table.index.name = "k"
+    output = nbformat.v4.new_output("display_data", {"text/html": table._repr_html_()})
+    assert assemble.readable(output).data["text/html"].count("<tr") == 4
+
+
+def test_the_front_page_opens_with_the_figure_of_a_chapter_that_was_executed(book):
+    (book / "book" / "intro.md").write_text(f"# Book\n\n{assemble.OPENING}\n")
+    save("trap/one", notebook("# One\n\nA page.", ("draw()", assemble.OPENING_TAG)))
+    target = chapters.SOURCE / "book" / "intro.md"
+    assemble.assemble(["trap/one"])
+    assert target.read_text() == "# Book\n\n\n"
+    executed("trap/one")
+    file = execute.paths("trap/one")[1]
+    done = nbformat.read(file, as_version=4)
+    picture = {"text/html": '<img alt="A figure.">'}
+    done.cells[-1].outputs = [nbformat.v4.new_output("execute_result", picture)]
+    nbformat.write(done, file)
+    assemble.assemble(["trap/one"])
+    assert target.read_text() == '# Book\n\n<img alt="A figure.">\n'
+
+
+def test_the_front_page_and_one_chapter_agree_on_the_opening_figure():
+    front = chapters.ROOT / "book" / "intro.md"
+    assert front.read_text().count(assemble.OPENING) == 1
+    tagged = [
+        f
+        for f in NOTEBOOKS
+        for c in code_cells(f)
+        if assemble.OPENING_TAG in c.metadata.get("tags", [])
+    ]
+    assert [f.stem for f in tagged] == ["reflections"]

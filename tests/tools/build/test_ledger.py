@@ -7,6 +7,7 @@ import pytest
 
 from syre_helpers import experiments
 from syre_helpers.experiments import Record
+from syre_helpers.experiments import _rules as rules
 from syre_helpers.experiments._claims import Claim, of, value
 from tools.build import chapters, ledger
 
@@ -58,29 +59,44 @@ def test_records_were_made_with_the_settings_that_the_presets_still_have(file):
 
 
 def test_verdicts_come_from_the_numbers():
-    rule = claim(lambda v: None if v.mean() > 2 else bool((v > 1).all()))
-    for values, verdict in (((1.5, 2.0), "reproduced"), ((0.5, 2.0), "not"), ((3, 3), "partly")):
-        ((preset, number, found),) = ledger.judge(rule, run(*values))
-        assert (preset, found) == ("quick", verdict)
-        assert number.startswith(f"{sum(values) / 2:.3g} ± ")
-        assert number.endswith("2 seeds")
+    rule = claim(rules.above(1, partly=0))
+    for values, verdict in (
+        ((1.5, 1.5), "reproduced"),
+        ((0.5, 0.51), "partly"),
+        ((-1, -1), "not"),
+        ((1, 3), "not shown"),
+    ):
+        (found,) = ledger.judge(rule, run(*values))
+        assert (found["preset"], found["verdict"]) == ("quick", verdict)
+        assert found["here"].endswith("2 seeds")
 
 
-def test_runs_that_differ_are_a_partial_success_and_no_run_is_no_verdict():
-    rule = claim(lambda v: bool((v > 1).all()))
-    both = run(2.0, 2.0) | run(0.0, 2.0, preset="paper")
-    assert ledger.overall(ledger.judge(rule, both)) == "partly"
+def test_runs_that_differ_say_so_and_no_run_is_no_verdict():
+    rule = claim(rules.above(1))
+    both = run(2.0, 2.0) | run(0.0, 0.0, preset="paper")
+    assert ledger.overall(ledger.judge(rule, both)) == "runs differ"
     assert ledger.overall(ledger.judge(rule, {})) == "not run"
-    other = claim(lambda v: True, presets=("quick-other",))
-    assert ledger.judge(other, both) == []
+    assert ledger.judge(claim(rules.above(1), presets=("quick-other",)), both) == []
 
 
 def test_missing_numbers_are_no_result():
     with pytest.raises(ValueError, match="measures"):
-        ledger.judge(claim(lambda v: True), run(1.0, float("nan")))
+        ledger.judge(claim(rules.above(1)), run(1.0, float("nan")))
     with pytest.raises(ValueError, match="must fit one arm"):
-        ledger.judge(claim(lambda v: True), {"quick": Record(pd.DataFrame(
+        ledger.judge(claim(rules.above(1)), {"quick": Record(pd.DataFrame(
             {"arm": ["vanilla"], "seed": [0], "step": [1], "x": [1.0]}), {})})  # fmt: skip
+
+
+def test_no_run_is_called_the_papers():
+    facts = {"data": {"name": "MNIST"}}
+    names = {
+        p: ledger.run_name(p, Record(pd.DataFrame(), facts)) for p in ("paper", "quick", "long")
+    }
+    assert names == {
+        "paper": "our full-size run",
+        "quick": "our quick run",
+        "long": "our run `long`, MNIST",
+    }
 
 
 def test_what_was_not_run_says_how_much_of_it_was(tmp_path, monkeypatch):
@@ -97,3 +113,19 @@ def test_what_was_not_run_says_how_much_of_it_was(tmp_path, monkeypatch):
     words = ledger.effort("b", "paper")
     assert words == ", about 0.031 hours on an abacus (judged by `short`; none of it was run)"
     assert ledger.effort("a", "other") == ""
+
+
+def test_a_run_on_a_gpu_is_a_row_of_its_own_with_its_device(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    monkeypatch.setattr(ledger, "ON_GPU", tmp_path / "cuda")
+    for folder, preset, device in (("", "quick", "cpu"), ("cuda", "cuda", "A large GPU")):
+        record = run(0.0, preset=preset)[preset]
+        record.provenance["device"] = device
+        experiments.write_record(record, tmp_path / folder / f"a-{preset}.csv")
+    found = ledger.records("a")
+    assert {p: r.provenance["device"] for p, r in found.items()} == {
+        "quick": "cpu", "cuda": "A large GPU",
+    }  # fmt: skip
+    assert ledger.place("a", "quick") == "results/a-quick"
+    assert ledger.place("a", "cuda") == "results/cuda/a-cuda"
+    assert ledger.command("a", "cuda") == "python -m tools.gpu --only a-cuda"
