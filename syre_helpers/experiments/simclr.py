@@ -324,7 +324,8 @@ CLAIMS = (
                 measure=difference(_SYRE[words], _ADDED[words], "probe_last"),
                 unit="difference in accuracy",
                 holds=rules.above(0),
-                comment="What the probe gains is the gain of any noise of that size.",
+                comment="Where it does not, what the probe gains is the gain of any noise of that "
+                "size.",
             ),
             Claim(
                 text="The contrastive loss on test images is lower with syre, "
@@ -332,7 +333,8 @@ CLAIMS = (
                 measure=difference(_SYRE[words], _ADDED[words], "test_contrast"),
                 unit="difference in the loss",
                 holds=rules.below(0),
-                comment="Training has adapted to the bias: this is what is left of the effect.",
+                comment="Training has adapted to the bias, which disturbs where it is added "
+                "after: plain decay's loss is lower than the control's too.",
             ),
         )
     ),

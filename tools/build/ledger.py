@@ -53,6 +53,7 @@ CHAPTERS = {
     "plasticity": "practice/loss-of-plasticity",
     "reinforcement": "practice/reinforcement-learning",
     "mode_connectivity": "practice/mode-connectivity",
+    "closed_gates": "practice/your-own-model",
     "compatibility": "remedy/what-it-costs",
     "persistence": "remedy/syre",
     "symmetry_degree": "remedy/how-strong",
