@@ -30,6 +30,7 @@ from .measures import (
 from .removal import Arm, Pull, Syre, SyreWarning, arms, effective_parameters
 from .symmetry import (
     Reflection,
+    find_reflections,
     pair_sign_reflection,
     permutation_reflection,
     rotation_reflection,
@@ -59,6 +60,7 @@ __all__ = [
     "exercises",
     "experiments",
     "feature_rank",
+    "find_reflections",
     "fit",
     "fit_many",
     "interactive",

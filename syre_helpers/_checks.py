@@ -104,3 +104,20 @@ def check_function(argument: str, value: Any) -> None:
     """Raise TypeError unless the value can be called."""
     if not callable(value):
         raise TypeError(f"{argument}={value!r} must be a function")
+
+
+def check_unit_vector(n: Any) -> Tensor:
+    """Return `n` in float64 on the CPU, or raise an error unless it is a vector of length 1."""
+    if not isinstance(n, list | tuple):
+        check_tensor("n", n)
+    vector = torch.as_tensor(n).detach().to("cpu", torch.float64)
+    if vector.ndim != 1:
+        raise ValueError(f"n must be a vector of shape (inner,), got shape {tuple(vector.shape)}")
+    length = float(vector.norm())
+    # 1e-5 admits a vector that was normalised in float32.
+    if not math.isfinite(length) or abs(length - 1) > 1e-5:
+        raise ValueError(
+            f"n must have length 1, got length {length:g}; pass n / n.norm() of a vector that is "
+            "finite and not zero"
+        )
+    return vector / length

@@ -3,6 +3,8 @@
 from .augment import cropped_and_recoloured, moved_and_noisy, shifted_and_mirrored
 from .files import DataError
 from .generated import linear_regression, low_rank_matrix, teacher_regression
+from .packaged import packaged_file, packaged_origin, packaged_weights
+from .recorded import recorded
 from .sets import cifar10, cifar10_jpeg, cifar100, digits, fashion_mnist, mnist
 from .split import DataSplit
 
@@ -19,6 +21,10 @@ __all__ = [
     "low_rank_matrix",
     "mnist",
     "moved_and_noisy",
+    "packaged_file",
+    "packaged_origin",
+    "packaged_weights",
+    "recorded",
     "shifted_and_mirrored",
     "teacher_regression",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -167,7 +168,9 @@ def price(rows: pd.DataFrame) -> float:
     Returns
     -------
     float
-        From 0 to 1.
+        From 0 to 1; NaN where a setting has diverged.
     """
+    if rows.excess.isna().any():
+        return math.nan
     lowest = [rows.excess[rows.degree <= level].min() for level in _LEVELS]
     return float(np.fmin(lowest, 1.0).mean())

@@ -90,7 +90,7 @@ PRESETS = {
     "quick": Config(),
     "quick-gamma-1000": Config(**_NAILED),
     "mnist": _MNIST,
-    "mnist-gamma-1000": replace(_MNIST, **_NAILED),
+    "mnist-gamma-1000": replace(_MNIST, **_NAILED | {"betas": (10.0,)}),
     "paper": replace(
         _MNIST,
         **_NAILED | {"betas": (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)},

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from found_answers import FOUND, FUNCTIONS
 from syre_helpers import exercises
 from syre_helpers.experiments import linear_vae
 from syre_helpers.experiments.simclr import nt_xent
@@ -132,10 +133,49 @@ def factor_by_a_step(u, w, lr, gamma):
     return (moved[0] ** 2 - moved[1] ** 2) / (u**2 - w**2)
 
 
+def change_by_definition(p, P, c, theta_0, gamma):
+    """Return the change of the penalty when p is reflected."""
+    mirrored = p - 2 * P @ (p - c)
+    return gamma * ((mirrored - theta_0).square().sum() - (p - theta_0).square().sum())
+
+
+def distance_of_the_saddle(curvature=-0.3, decay=0.1, theta_0=0.02):
+    """Find by bisection where the slope of the loss with its penalty is zero."""
+    low, high = -1.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        falls = curvature * middle + decay * (middle - theta_0) < 0
+        low, high = (low, middle) if falls else (middle, high)
+    return abs(low)
+
+
+def shrunk_to(left, lr, decay):
+    """Return after how many steps a weight without gradient is that small: as SGD has it."""
+    weight = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=lr * 100, weight_decay=decay)  # 100 steps in one
+
+    def step(weight):
+        weight.grad = torch.zeros_like(weight)
+        optimizer.step()
+        return weight
+
+    return 100 * steps_until(lambda weight: weight.item() <= left, step, weight)
+
+
+def bias_at_zero(bias=-7.0, centre=0.01, lr=0.1, decay=1e-4, at_once=1000):
+    """Return after how many steps a pull without gradient has brought a bias to zero."""
+    rate = lr * decay * at_once
+    return at_once * steps_until(lambda p: p >= 0, lambda p: p - rate * (p - centre), bias)
+
+
 ANSWERS = {
     "continuous_symmetries_survivor": survivor_by_projection,
     "continuous_symmetries_quiet_place": quiet_place_by_constraints,
     "dead_neurons_best_share": best_share_by_search,
+    "does_it_happen_gate": lambda bias, gain: torch.where(
+        gain > 0, -bias / gain, bias / gain
+    ),  # where the size of the standardised value makes it zero
+    "does_it_happen_shrinking": shrunk_to(1e-8, 0.1, 0.002),
     "how_strong_extra_steps": later_escape(),
     "how_strong_weakest_swap": weakest_swap_with_loops,
     "how_strong_planes": 3.8e13,
@@ -161,8 +201,14 @@ ANSWERS = {
     "self_supervised_collapse_width": first_width_with_a_null_vector(),
     "syre_longer_wait": longer_wait(),
     "what_it_costs_ridge": ridge_by_descent,
+    "what_is_proved_change": change_by_definition,
+    "what_is_proved_distance": distance_of_the_saddle(),
     "when_not_to_share": share_at_rest(),
     "when_not_to_trapped": trapped_by_curvature,
+    "your_own_model_open": lambda bias, gain, dead: torch.stack(
+        [g.abs() if d else b for b, g, d in zip(bias, gain, dead, strict=True)]
+    ),
+    "your_own_model_wait": bias_at_zero(),
     "why_training_falls_in_longer_plateau": steps_until(
         lambda u: u >= 1e-3, lambda u: u * (1 + 0.01 * 0.5), 1e-9
     ),
@@ -200,3 +246,37 @@ def test_the_return_is_that_of_simulated_episodes():
     assert earned == pytest.approx(
         exercises.check_reinforcement_learning_return.right(0.7), rel=0.01
     )
+
+
+CHAPTERS = [
+    *("reflections", "permutation", "sign_and_rescaling", "rotation", "why_training_falls_in"),
+    *("ignored_features", "lost_dimensions", "syre", "what_is_proved", "continuous_symmetries"),
+    "how_strong",
+]
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_a_reader_would_find_is_accepted(name):
+    verdict = getattr(exercises, f"check_{name}")(FOUND[name]())
+    assert verdict, verdict
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_another_function_is_accepted(name):
+    verdict = getattr(exercises, f"check_{name}")(FUNCTIONS[name])
+    assert verdict, verdict
+
+
+def test_every_exercise_of_the_first_two_parts_has_an_answer_found_in_another_way():
+    names = [name.removeprefix("check_") for name in dir(exercises)]
+    asked = {name for name in names if name.startswith(tuple(f"{c}_" for c in CHAPTERS))}
+    assert asked == (FOUND.keys() | FUNCTIONS.keys() | ANSWERS.keys()) & asked
+
+
+@pytest.mark.parametrize("name", ["reflections_which", "lost_dimensions_optimizers"])
+def test_choices_come_as_letters_in_any_way(name):
+    check = getattr(exercises, f"check_{name}")
+    letters = sorted(check.right)
+    ways = ["".join(letters), ", ".join(letters), " ".join(letters).upper(), " and ".join(letters)]
+    for way in [*ways, letters, set(letters), tuple(letters)]:
+        assert check(way), way

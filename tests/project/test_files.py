@@ -92,14 +92,30 @@ def test_a_chapter_that_needs_an_extra_is_built_and_tested_with_it():
     ],
 )
 def test_the_setup_cell_installs_what_is_missing(monkeypatch, present, extra, installs):
-    source = links.setup_cell("https://github.com/OWNER/syre-book", extra)
+    url = "https://github.com/someone/their-book"
+    source = links.setup_cell(url, extra)
     assert source.count("    %pip install -q ") == 1
-    asked = []
-    plain = re.sub(r"%pip install -q (.+)", r"asked.append(\1)", source)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in present or None)
-    exec(plain, {"asked": asked})
-    wanted = f"syre_helpers{f'[{extra}]' if extra else ''} @ git+https://github.com/OWNER/syre-book"
+    there, asked = set(present), []
+
+    def install(what):
+        asked.append(what)
+        there.update({"syre_helpers", "stable_baselines3"})
+
+    plain = re.sub(r"%pip install -q (.+)", r"install(\1)", source)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in there or None)
+    exec(plain, {"install": install})
+    wanted = f"syre_helpers{f'[{extra}]' if extra else ''} @ git+{url}"
     assert asked == ([wanted] if installs else [])
+
+
+@pytest.mark.parametrize("url", ["https://github.com/OWNER/syre-book", "https://github.com/a/b"])
+def test_a_setup_cell_that_cannot_install_says_what_to_do(monkeypatch, url):
+    source = links.setup_cell(url, "rl")
+    assert ("%pip" in source) == ("OWNER" not in url), "a placeholder is not tried"
+    plain = re.sub(r"%pip install -q (.+)", "pass", source)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"run `pip install \.\[rl\]`"):
+        exec(plain, {})
 
 
 def test_binder_gets_cpu_wheels_and_our_pins():
@@ -123,7 +139,8 @@ def test_the_address_of_pyproject_stands_everywhere_and_a_placeholder_shows_no_b
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert config["repository"]["url"] == citation["repository-code"] == url
-    assert url in (ROOT / "README.md").read_text()
+    # The README installs from a copy where there is no other place.
+    assert (url in (ROOT / "README.md").read_text()) == chapters.is_published(url)
     buttons = [config["html"][f"use_{name}_button"] for name in ("repository", "issues")]
     buttons += [bool(config["launch_buttons"][f"{name}_url"]) for name in ("colab", "binderhub")]
     assert set(buttons) == {chapters.is_published(url)}

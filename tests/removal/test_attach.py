@@ -128,6 +128,9 @@ def test_attach_refuses_what_would_mislead():
         (torch.bfloat16, 0.1, sh.Syre().attach, "float32 master weights"),
         (torch.float32, 0.01, sh.Syre(1e-4).attach, "below the rounding"),
         (torch.float32, 0.1, sh.Syre(1e-2).attach, ""),
+        # The default at AdamW's usual rate: what is lost is 1% of the direction.
+        (torch.float32, 1e-3, sh.Syre().attach, ""),
+        (torch.float32, 1e-3, sh.Syre(1e-3).attach, "0.1 is enough at AdamW's"),
         (
             torch.float32,
             2e-5,

@@ -12,11 +12,13 @@ from datetime import date
 
 import nbformat
 
-from tools.build import api, chapters, cost_curves, execute, files, links, templates
+from tools.build import api, chapters, cost_curves, execute, files, links, statements, templates
 
 SKIPPED = {".ipynb_checkpoints", "__pycache__"}
 # A page that holds this line gets its generated part there.
 MARK = "<!-- generated -->"
+# The front page holds this one, and gets the figure of the cell with this tag.
+OPENING, OPENING_TAG = "<!-- opening figure -->", "opening-figure"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # pandas writes the names of an index in a row of its own, below the columns.
 _TWO_HEADERS = re.compile(
@@ -40,8 +42,12 @@ def assemble(names: list[str]) -> None:
     copied = {chapters.SOURCE / top: chapters.ROOT / top for top in ("_config.yml", "_toc.yml")}
     for file in templates.FOLDER.glob("autosummary/*"):
         copied[chapters.SOURCE / "tools" / "templates" / "autosummary" / file.name] = file
-    for file in (chapters.ROOT / "results").glob("*.[cj]s*"):  # which the ledger offers
-        copied[chapters.SOURCE / "results" / file.name] = file
+    results = chapters.ROOT / "results"
+    for file in [
+        *results.glob("*.[cj]s*"),
+        *results.glob("cuda/*.[cj]s*"),
+    ]:  # which the ledger offers
+        copied[chapters.SOURCE / "results" / file.relative_to(results)] = file
     for target, file in copied.items():
         files.write(target, file.read_bytes())
     wanted = set(copied)
@@ -56,7 +62,8 @@ def assemble(names: list[str]) -> None:
             files.write(target, chapter(name))
         elif str(relative) in generated:
             part = generated[str(relative)](names)
-            files.write(target, file.read_text().replace(MARK, part))
+            text = file.read_text().replace(MARK, part)
+            files.write(target, text.replace(OPENING, opening(names)))
         else:
             files.write(target, file.read_bytes())
     for old in chapters.SOURCE.rglob("*"):
@@ -77,6 +84,8 @@ def chapter(name: str) -> str:
                 "code_prompt_show": "Show the solution",
                 "code_prompt_hide": "Hide the solution",
             }
+        if cell.cell_type == "markdown":
+            cell.source = statements.boxed(cell.source)
     text = banner(name, notebook.metadata.get("syre", {}), record, chapters.address())
     # A fixed id, so that the file is the same each time.
     cell = nbformat.v4.new_markdown_cell(text, id="banner")
@@ -139,6 +148,16 @@ def timings(names: list[str]) -> str:
     return templates.render(
         "timings.md.j2", rows=rows, machines=[dict(m) for m in sorted(machines)]
     )
+
+
+def opening(names: list[str]) -> str:
+    """Return the figure that the book opens with, from the chapter that draws it, if executed."""
+    for name in filter(execute.load_record, names):
+        notebook = nbformat.read(execute.paths(name)[1], as_version=4)
+        for cell in notebook.cells:
+            if OPENING_TAG in cell.metadata.get("tags", []):
+                return str(cell.outputs[-1].data["text/html"])
+    return ""
 
 
 def download(_names: list[str]) -> str:

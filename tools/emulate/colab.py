@@ -110,10 +110,10 @@ def as_opened(repository: Path, name: str) -> nbformat.NotebookNode:
     setup = next(c for c in notebook.cells if c.cell_type == "code")
     assert links.SETUP_TAG in setup.metadata["tags"]
     # pip wants a host, even where it is this machine.
-    address = f"git+file://localhost{repository.as_posix()}"
-    setup.source = "import time as _time\n_start = _time.time()\n" + (
-        setup.source.replace(f"git+{chapters.address()}", address)
-        + "\n_seconds = _time.time() - _start"
+    address = f"file://localhost{repository.as_posix()}"
+    cell = links.setup_cell(address, notebook.metadata.get("syre", {}).get("extras", ""))
+    setup.source = (
+        f"import time as _time\n_start = _time.time()\n{cell}\n_seconds = _time.time() - _start"
     )
     assert address in setup.source
     question = nbformat.v4.new_code_cell(ASK.format(kept=KEPT))

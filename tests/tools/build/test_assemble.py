@@ -7,8 +7,9 @@ import nbformat
 import pandas as pd
 import pytest
 
+from notebooks import NOTEBOOKS, code_cells
 from small_book import PLACEHOLDER, REAL, executed, notebook, save
-from tools.build import assemble, chapters
+from tools.build import assemble, chapters, execute
 
 
 def test_outputs_go_into_the_new_prose_and_a_banner_after_the_title(book):
@@ -95,3 +96,31 @@ def test_headings_of_several_levels_stay():
     table.index.name = "k"
     output = nbformat.v4.new_output("display_data", {"text/html": table._repr_html_()})
     assert assemble.readable(output).data["text/html"].count("<tr") == 4
+
+
+def test_the_front_page_opens_with_the_figure_of_a_chapter_that_was_executed(book):
+    (book / "book" / "intro.md").write_text(f"# Book\n\n{assemble.OPENING}\n")
+    save("trap/one", notebook("# One\n\nA page.", ("draw()", assemble.OPENING_TAG)))
+    target = chapters.SOURCE / "book" / "intro.md"
+    assemble.assemble(["trap/one"])
+    assert target.read_text() == "# Book\n\n\n"
+    executed("trap/one")
+    file = execute.paths("trap/one")[1]
+    done = nbformat.read(file, as_version=4)
+    picture = {"text/html": '<img alt="A figure.">'}
+    done.cells[-1].outputs = [nbformat.v4.new_output("execute_result", picture)]
+    nbformat.write(done, file)
+    assemble.assemble(["trap/one"])
+    assert target.read_text() == '# Book\n\n<img alt="A figure.">\n'
+
+
+def test_the_front_page_and_one_chapter_agree_on_the_opening_figure():
+    front = chapters.ROOT / "book" / "intro.md"
+    assert front.read_text().count(assemble.OPENING) == 1
+    tagged = [
+        f
+        for f in NOTEBOOKS
+        for c in code_cells(f)
+        if assemble.OPENING_TAG in c.metadata.get("tags", [])
+    ]
+    assert [f.stem for f in tagged] == ["reflections"]

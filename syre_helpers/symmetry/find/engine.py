@@ -1,0 +1,323 @@
+"""The pass through a recorded network that finds out which axes count the same units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .axes import Labels
+from .graph import Graph, Node, Value
+from .labels import FIXED, Axis, Part, Tree, atoms, tree_of
+
+MOST_PASSES = 12
+_EVERY = frozenset(range(64))
+
+
+@dataclass(eq=False)
+class Info:
+    """What is known of a tensor: its axes, and the sign variable of all of it.
+
+    `products` are the axes along which it holds a product of two tensors; a sum over all of them
+    makes an inner product, which a rotation leaves alone. Along the axes in `spread` it repeats one
+    entry.
+    """
+
+    axes: list[Axis]
+    whole: int = FIXED
+    products: frozenset[int] = frozenset()
+    spread: frozenset[int] = frozenset()
+
+
+@dataclass(eq=False)
+class Stack:
+    """Tensors that lie behind one another along an axis, each with labels of its own."""
+
+    dim: int
+    members: list[Info]
+
+
+@dataclass(frozen=True)
+class Left:
+    """An operation that could not be followed: its inputs' units are taken as told apart."""
+
+    operator: str
+    module: str
+    why: str
+
+
+@dataclass(eq=False)
+class Structure:
+    """What the passes found: labels and sign relations of all sources, and of what they met."""
+
+    labels: Labels
+    sources: dict[int, Info | Stack]
+    tensors: list[Info]
+    mixed: list[tuple[Info, frozenset[int]]]
+    left: list[Left]
+
+
+Rule = Callable[["Engine", Node], Any]
+RULES: dict[str, Rule] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Give operators of some names a rule."""
+
+    def add(function: Rule) -> Rule:
+        for name in names:
+            RULES[name] = function
+        return function
+
+    return add
+
+
+@dataclass(eq=False)
+class Engine:
+    """One pass: the labels of all tensors, operation by operation.
+
+    Parameters
+    ----------
+    graph : Graph
+        The recorded network.
+    known : list of Tree
+        What the labels of the pass before have become.
+    stacked : set of int
+        Numbers of the sources whose first axis is taken apart, entry by entry.
+    fallback : callable
+        The rule of operators that have none.
+    """
+
+    graph: Graph
+    known: Sequence[Tree]
+    stacked: set[int]
+    fallback: Rule
+    labels: Labels = field(init=False)
+    infos: dict[int, Info | Stack] = field(default_factory=dict)
+    tensors: list[Info] = field(default_factory=list)
+    mixed: list[tuple[Info, frozenset[int]]] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.labels = Labels(self.known)
+
+    def run(self) -> None:
+        """Go through all operations."""
+        for source in self.graph.sources:
+            self.infos[source.number] = self._source(source)
+        for node in self.graph.nodes:
+            results = RULES.get(node.name, self.fallback)(self, node)
+            results = results if isinstance(results, list) else [results]
+            for value, info in zip(node.results, results, strict=False):
+                if value is not None and info is not None:
+                    self._put(value, info)
+        for value in self.graph.outputs:
+            self.fix(self.info(value))
+
+    def _put(self, value: Value, info: Info | Stack) -> None:
+        self.infos[value.number] = info
+        self.tensors += info.members if isinstance(info, Stack) else [info]
+
+    def _source(self, value: Value) -> Info | Stack:
+        labels, moves = self.labels, value.kind in ("parameter", "buffer", "noise")
+        if value.number in self.stacked:
+            members = [
+                Info([labels.fresh(n) for n in value.shape[1:]]) for _ in range(value.shape[0])
+            ]
+            self.tensors += members
+            return Stack(0, members)
+        axes = [labels.fresh(n, pinned=not moves, free=moves) for n in value.shape]
+        info = Info(axes, labels.sign() if moves else FIXED)
+        self.tensors.append(info)
+        return info
+
+    def _constant(self, value: Value) -> Info:
+        labels = self.labels
+        axes = [
+            labels.fresh(n, pinned=not uniform, bent=not value.zero, free=value.zero)
+            for n, uniform in zip(value.shape, value.uniform, strict=True)
+        ]
+        return Info(axes, labels.sign() if value.zero else FIXED)
+
+    # ---- what rules ask ----
+
+    def raw(self, value: Value) -> Info | Stack:
+        """Return what is known of a tensor, which may be a stack."""
+        if value.number not in self.infos:
+            self._put(value, self._constant(value))
+        return self.infos[value.number]
+
+    def peek(self, value: Value) -> Info:
+        """Return what is known of a tensor whose entries are only moved."""
+        return self.info(value, summed=_EVERY)
+
+    def term(self, value: Value) -> Info:
+        """Return what is known of a tensor that may be repeated along the others' axes."""
+        info = self.peek(value)
+        for axis in info.products:
+            self.labels.bend(info.axes[axis])
+        return info
+
+    def info(self, value: Value, *, summed: frozenset[int] = frozenset()) -> Info:
+        """Return what is known of a tensor that an operation reads.
+
+        Parameters
+        ----------
+        value : Value
+            The tensor.
+        summed : frozenset of int
+            The axes that the operation sums over. Of a product, a sum over an axis is an inner
+            product; any other use of it is no linear map of the units.
+
+        Returns
+        -------
+        Info
+            Its axes, with all that is known of their labels.
+        """
+        info = self.raw(value)
+        if isinstance(info, Stack):
+            info = self._unstacked(info)
+            self.infos[value.number] = info
+        info.axes = [self.labels.expanded(axis) for axis in info.axes]
+        for axis in info.products - summed:
+            self.labels.bend(info.axes[axis])
+        if not summed:
+            for axis in info.spread:
+                self.labels.bend(info.axes[axis])
+        return info
+
+    def _unstacked(self, stack: Stack) -> Info:
+        first, *others = stack.members
+        for other in others:
+            for a, b in zip(first.axes, other.axes, strict=True):
+                self.labels.same(a, b)
+                self.equal(a, b)
+            self.labels.equations.append((first.whole, other.whole))
+        axis = self.labels.fresh(len(stack.members), pinned=True, free=False)
+        axes = [*first.axes[: stack.dim], axis, *first.axes[stack.dim :]]
+        info = Info(axes, first.whole)
+        self.tensors.append(info)
+        return info
+
+    def equal(self, *axes: Axis) -> None:
+        """Say that units are negated in all of these axes or in none."""
+        first, *others = (self._signs(axis) for axis in axes)
+        for other in others:
+            if len(other) != len(first):
+                self.labels.changed = True
+                continue
+            self.labels.equations += [(a, b) for a, b in zip(first, other, strict=True) if a != b]
+
+    def product(self, *axes: Axis) -> Axis:
+        """Return the axis of a product: negated where an odd number of the factors is."""
+        first, *others = (self._signs(axis) for axis in axes)
+        if not others:
+            return axes[0]
+        signs = []
+        if any(len(other) != len(first) for other in others):
+            self.labels.changed = True
+            return axes[0]
+        for each in zip(first, *others, strict=True):
+            signs.append(self.labels.sign())
+            self.labels.equations.append((signs[-1], *each))
+        return _with_signs(axes[0], iter(signs))
+
+    def even(self, axis: Axis) -> Axis:
+        """Return the axis of a tensor in which no unit is negated."""
+        return _with_signs(axis, iter([FIXED] * len(self._signs(axis))))
+
+    def _signs(self, axis: Axis) -> list[int]:
+        return [part.sign for part in atoms(self.labels.expanded(axis))]
+
+    def whole(self, *signs: int) -> int:
+        """Return the sign variable of a product of whole tensors."""
+        if len(signs) == 1:
+            return signs[0]
+        sign = self.labels.sign()
+        self.labels.equations.append((sign, *signs))
+        return sign
+
+    def same_whole(self, *infos: Info) -> None:
+        """Say that all of these tensors are negated or none."""
+        for other in infos[1:]:
+            self.labels.equations.append((infos[0].whole, other.whole))
+
+    def still(self, info: Info) -> None:
+        """Say that nothing of a tensor is negated."""
+        for axis in info.axes:
+            self.labels.freeze(axis)
+        self.labels.equations.append((info.whole,))
+
+    def bend(self, info: Info) -> None:
+        """Say that no axis of a tensor can be rotated."""
+        for axis in info.axes:
+            self.labels.bend(axis)
+
+    def fix(self, info: Info) -> None:
+        """Say that nothing of a tensor may change."""
+        self.still(info)
+        for axis in info.axes:
+            self.labels.pin(axis)
+
+    def mixes(self, info: Info, dims: frozenset[int]) -> None:
+        """Say that an operation goes along some axes of a tensor without summing them up."""
+        self.mixed.append((info, dims))
+
+    def leave(self, node: Node, why: str) -> None:
+        """Note that an operation could not be followed."""
+        left = Left(node.name, node.module, why)
+        if left not in self.left:
+            self.left.append(left)
+
+    def unknown(self, node: Node, why: str = "no rule") -> list[Info]:
+        """Take an operation as one that tells all units of its inputs apart."""
+        self.leave(node, why)
+        for value in node.inputs():
+            self.fix(self.info(value))
+        return [self.nothing_known(value) for value in node.results if value is not None]
+
+    def nothing_known(self, value: Value) -> Info:
+        """Return the axes of a tensor whose units are told apart."""
+        return Info([self.labels.fresh(n, pinned=True, bent=True, free=False) for n in value.shape])
+
+
+def _with_signs(axis: Axis, signs: Any) -> Axis:
+    return [
+        Part(part.label, next(signs))
+        if part.pieces is None
+        else Part(part.label, pieces=[(here, _with_signs(one, signs)) for here, one in part.pieces])
+        for part in axis
+    ]
+
+
+def structure(graph: Graph, fallback: Rule) -> Structure:
+    """Return the labels of a recorded network, when nothing new is learned any more.
+
+    Parameters
+    ----------
+    graph : Graph
+        The recorded network.
+    fallback : callable
+        The rule of operators that have none.
+
+    Returns
+    -------
+    Structure
+        The labels of all sources.
+    """
+    known: list[Tree] = []
+    stacked: set[int] = set()
+    for _ in range(MOST_PASSES):
+        engine = Engine(graph, known, stacked, fallback)
+        before = len(stacked)
+        engine.run()
+        done = not engine.labels.changed and len(stacked) == before
+        known = [tree_of(label) for label in engine.labels.made]
+        if done:
+            break
+        if len(stacked) != before:
+            known = []
+    if not done:
+        engine.left.append(Left("", "", f"labels still changed after {MOST_PASSES} passes"))
+    sources = {one.number: engine.infos[one.number] for one in graph.sources}
+    return Structure(engine.labels, sources, engine.tensors, engine.mixed, engine.left)

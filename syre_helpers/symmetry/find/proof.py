@@ -1,0 +1,188 @@
+"""Proof of families by evaluation, in float64 at generic parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from ..._random import generator
+from .action import Element, apply_
+from .candidates import Candidate
+from .graph import RANDOM, plain_kernels, widened
+from .layout import noise_name
+from .network import Network
+
+State = dict[str, Tensor]
+
+
+class _Replayed(TorchDispatchMode):
+    """Compute in float64, with noise that is drawn once and then given back."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        self.state, self.count = state, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = widened(func, args, kwargs)
+        result = func(*args, **kwargs)
+        if func.overloadpacket.__name__ in RANDOM:
+            for one in tree_flatten(result)[0]:
+                name = noise_name(self.count)
+                self.count += 1
+                if name in self.state:
+                    one.copy_(self.state[name])
+                else:
+                    self.state[name] = one.clone()
+        return result
+
+
+@dataclass(eq=False)
+class Prover:
+    """The outputs at a generic state, against those at transformed states.
+
+    Parameters
+    ----------
+    network : Network
+        Prepared.
+    tol : float
+        Largest change of an output relative to its size.
+    """
+
+    network: Network
+    tol: float
+
+    def __post_init__(self) -> None:
+        self.state: State = dict(self.network.state)
+        self.reference = self.outputs(self.state)
+
+    def outputs(self, state: State) -> list[Tensor]:
+        """Return all that must not change, at a state with its noise."""
+        network = self.network
+        with torch.no_grad(), plain_kernels(), _Replayed(state):
+            return [
+                one.detach().clone() for one in network.call(network.only(state), network.inputs)
+            ]
+
+    def moved(self, families: Sequence[tuple[Candidate, Element]]) -> State:
+        """Return a copy of the state to which group elements are applied, one after the other."""
+        names = {name for family, _ in families for name in family.names()}
+        state = {n: v.clone() if n in names else v for n, v in self.state.items()}
+        for family, element in families:
+            transform_(state, family, element)
+        return state
+
+    def violation(self, families: Sequence[tuple[Candidate, Element]]) -> float:
+        """Return the largest change of an output, relative to the output's size."""
+        return self.difference(self.outputs(self.moved(families)))
+
+    def difference(self, outputs: list[Tensor]) -> float:
+        """Return how far outputs are from the reference, relative to its size; NaN is infinity."""
+        worst = 0.0
+        if len(outputs) != len(self.reference):
+            return math.inf
+        for one, other in zip(outputs, self.reference, strict=True):
+            if one.shape != other.shape:
+                return math.inf
+            if not other.is_floating_point():
+                worst = max(worst, 0.0 if torch.equal(one, other) else math.inf)
+                continue
+            size = float(other.abs().max()) or 1.0
+            change = float((one - other).abs().max()) / size
+            worst = max(worst, change if math.isfinite(change) else math.inf)
+        return worst
+
+    def elsewhere(self, number: int) -> Prover:
+        """Return the same at another generic state."""
+        return Prover(self.network.elsewhere(number), self.tol)
+
+    def gradients(self) -> dict[str, Tensor] | None:
+        """Return the gradients of a random combination of all outputs, None where that fails."""
+        network = self.network
+        names = [name for name, kind in network.moving.items() if kind == "parameter"]
+        leaves = {name: self.state[name].clone().requires_grad_() for name in names}
+        state = {**self.state, **leaves}
+        source = generator(network.seed, "find", "outputs")
+        try:
+            with torch.enable_grad(), plain_kernels(), _Replayed(state):
+                outputs = network.call(network.only(state), network.inputs)
+            total = torch.zeros((), dtype=torch.float64)
+            for one in outputs:
+                if one.is_floating_point() and one.requires_grad:
+                    weight = torch.randn(one.shape, generator=source, dtype=torch.float64)
+                    total = total + (one * weight.to(one.device)).sum().cpu()
+            found: Sequence[Tensor | None] = torch.autograd.grad(
+                total, list(leaves.values()), allow_unused=True
+            )
+        except RuntimeError:
+            return None  # some models write over what a gradient would need
+        return {
+            name: torch.zeros_like(leaf) if one is None else one
+            for (name, leaf), one in zip(leaves.items(), found, strict=True)
+        }
+
+    def prove(self, families: list[Candidate], draws: int, seed: int) -> list[Candidate]:
+        """Return the families that hold: products of random elements of all, `draws` times.
+
+        Of a group that is no symmetry, at least half of all elements break it, so that k draws let
+        it pass with a chance of 2^-k.
+
+        Parameters
+        ----------
+        families : list of Candidate
+            Those to prove; each gets its largest `violation`.
+        draws : int
+            How often.
+        seed : int
+            Of the random elements.
+
+        Returns
+        -------
+        list of Candidate
+            Those that no draw broke.
+        """
+        kept = list(families)
+        for draw in range(draws):
+            source = generator(seed, "find", "draw", draw)
+            elements = [(one, one.drawn(source)) for one in kept]
+            broken = self._broken(elements)
+            kept = [one for one in kept if not any(one is other for other in broken)]
+        return kept
+
+    def _broken(self, elements: list[tuple[Candidate, Element]]) -> list[Candidate]:
+        """Return the families that break something, by halves."""
+        if not elements:
+            return []
+        worst = self.violation(elements)
+        if worst <= self.tol:
+            for family, _ in elements:
+                family.violation = max(worst, _or_zero(family.violation))
+            return []
+        if len(elements) == 1:
+            return [elements[0][0]]
+        half = len(elements) // 2
+        return self._broken(elements[:half]) + self._broken(elements[half:])
+
+
+def transform_(state: State, family: Candidate, element: Element) -> None:
+    """Apply a group element of a family to a state, in place."""
+    for site in family.sites:
+        apply_(state, site, element)
+    if family.modules and element.order is not None:
+        before = {name: state[name] for names in family.modules for name in names}
+        for names, source in zip(family.modules, element.order[0].tolist(), strict=True):
+            for name, other in zip(names, family.modules[source], strict=True):
+                state[name] = before[other]
+    if family.kind == "whole" and element.signs is not None and int(element.signs[0, 0]) < 0:
+        for piece in family.pieces:
+            piece.of(state).neg_()
+
+
+def _or_zero(value: float) -> float:
+    return 0.0 if math.isnan(value) else value

@@ -1,0 +1,247 @@
+"""What `find_reflections` returns: families of reflections, and what could not be followed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..._checks import check_int, check_unit_vector
+from ..reflection import Parameters, Reflection
+from .action import Element
+from .candidates import Candidate
+from .engine import Left
+from .proof import transform_
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ["kind", "layers", "units", "group", "per", "count", "rank", "violation"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of reflections of a model: a row of ``Symmetries.table``.
+
+    Parameters
+    ----------
+    kind : str
+        "permutation", "sign", "rotation", "module swap", or "idle": entries that change no output.
+    layers : tuple of str
+        Names of the modules whose tensors move.
+    units : int
+        How many units there are; for "idle", how many entries.
+    group : str
+        Such as "S_512", "Z_2^512" or "O(64)".
+    per : str
+        What has a family of its own ("head", "block"), or "".
+    count : int
+        How many such families there are.
+    rank : int
+        rank(P) of one reflection: the scalars that its mirror plane lacks.
+    violation : float
+        Largest relative change of an output that was seen, in float64 at generic parameters.
+    """
+
+    kind: str
+    layers: tuple[str, ...]
+    units: int
+    group: str
+    per: str
+    count: int
+    rank: int
+    violation: float
+    tensors: tuple[str, ...] = field(repr=False)
+    buffers: frozenset[str] = field(repr=False)
+    candidate: Candidate | None = field(repr=False, compare=False)
+    centre: dict[str, Tensor] = field(repr=False, compare=False)
+
+    def reflection(self, *units: Any, at: int = 0) -> Reflection:
+        """Return one reflection of the family.
+
+        Parameters
+        ----------
+        *units : int or Tensor
+            Two units for a permutation or a module swap, counted from 0; one for a sign; for a
+            rotation a unit vector of shape (units,), normal to the mirror plane.
+        at : int
+            Which of the `count` families, such as which head. Default 0.
+
+        Returns
+        -------
+        Reflection
+            Of parameters and, where the family moves them, buffers.
+
+        Raises
+        ------
+        ValueError
+            If a unit does not exist, or their number does not fit the kind.
+        """
+        candidate = self.candidate
+        if candidate is None:
+            raise ValueError(
+                "idle entries change no output, so that no reflection of theirs means anything"
+            )
+        if not 0 <= check_int("at", at) < self.count:
+            raise ValueError(f"at={at} is out of range: there are {self.count} such families")
+        element = self._element(units, at)
+        own = [site for site in candidate.sites if not site.piece.name.startswith("noise ")]
+        candidate = replace(candidate, sites=own)
+        names = candidate.names()
+
+        def involution(params: Parameters) -> dict[str, Tensor]:
+            state = {name: params[name].clone() for name in names}
+            transform_(state, candidate, element)
+            return {**params, **state}
+
+        return Reflection(involution, self.centre, buffers=self.buffers, check=False)
+
+    def _element(self, units: tuple[Any, ...], at: int) -> Element:
+        shape = self.count, self.units
+        if self.kind in ("permutation", "module swap"):
+            i, j = self._checked(units, 2, "two units, reflection(i, j)")
+            if i == j:
+                raise ValueError(f"i and j must be two different units, got i = j = {i}")
+            order = torch.arange(self.units).repeat(self.count, 1)
+            order[at, i], order[at, j] = j, i
+            return Element(order=order)
+        if self.kind == "sign":
+            (i,) = self._checked(units or (0,) * (self.units == 1), 1, "one unit, reflection(i)")
+            signs = torch.ones(shape, dtype=torch.int64)
+            signs[at, i] = -1
+            return Element(signs=signs)
+        if len(units) != 1:
+            raise ValueError(f"a rotation takes one unit vector of shape ({self.units},)")
+        normal = check_unit_vector(units[0])
+        if len(normal) != self.units:
+            raise ValueError(f"n has {len(normal)} entries, but there are {self.units} units")
+        matrix = torch.eye(self.units, dtype=torch.float64).repeat(self.count, 1, 1)
+        matrix[at] -= 2 * torch.outer(normal, normal)
+        return Element(matrix=matrix)
+
+    def _checked(self, units: tuple[Any, ...], number: int, usage: str) -> tuple[int, ...]:
+        if len(units) != number:
+            raise ValueError(f"a {self.kind} takes {usage}; got {len(units)} arguments")
+        for unit in units:
+            if not 0 <= check_int("unit", unit) < self.units:
+                raise ValueError(
+                    f"unit {unit} is out of range: there are {self.units}, counted from 0"
+                )
+        return units
+
+    def vectors(self, params: Parameters) -> Tensor:
+        """Return all scalars that each unit owns in the parameters.
+
+        Parameters
+        ----------
+        params : mapping of str to Tensor
+            Of the model; buffers may be left out.
+
+        Returns
+        -------
+        Tensor
+            Shape (count, units, scalars per unit), float64, without gradient. Two rows are equal
+            where two units are twins, a row is zero where a unit is dead.
+
+        Raises
+        ------
+        ValueError
+            If the family has no units: "idle", and a sign of whole tensors.
+        """
+        if self.candidate is None or not self.candidate.sites:
+            raise ValueError(
+                f"a family of kind {self.kind!r} has no units with scalars of their own"
+            )
+        rows: list[Tensor] = []
+        for site in self.candidate.sites:
+            if site.piece.name in self.buffers or site.piece.name.startswith("noise "):
+                continue
+            value = params[site.piece.name].detach()
+            if site.piece.name in self.centre:
+                value = value - self.centre[site.piece.name]
+            piece = site.piece.of({site.piece.name: value}).double()
+            rows.append(site.rows(piece, self.count, self.units))
+        return torch.cat(rows, -1)
+
+
+@dataclass(frozen=True)
+class Symmetries:
+    """The families of reflections of a model: a sequence of `Family`.
+
+    Parameters
+    ----------
+    families : tuple of Family
+        In the order of the network's tensors.
+    left_out : tuple of Left
+        What was not understood or not looked at: `operator`, `module` and `why`.
+    parameters : int
+        How many scalars train.
+    """
+
+    families: tuple[Family, ...]
+    left_out: tuple[Left, ...]
+    parameters: int
+
+    def __getitem__(self, number: int) -> Family:
+        return self.families[number]
+
+    def __len__(self) -> int:
+        return len(self.families)
+
+    def __iter__(self) -> Iterator[Family]:
+        return iter(self.families)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All families, one per row."""
+        import pandas as pd
+
+        rows = [{name: getattr(one, name) for name in COLUMNS} for one in self.families]
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        table["layers"] = [", ".join(one.layers) for one in self.families]
+        return table
+
+    @property
+    def swaps(self) -> int:
+        """How many swaps of two units or modules there are."""
+        kinds = ("permutation", "module swap")
+        return sum(one.count * math.comb(one.units, 2) for one in self if one.kind in kinds)
+
+    @property
+    def flips(self) -> int:
+        """How many sign flips of one unit there are."""
+        return sum(one.count * one.units for one in self if one.kind == "sign")
+
+    @property
+    def rotations(self) -> int:
+        """How many families of rotations there are, each with uncountably many reflections."""
+        return sum(one.count for one in self if one.kind == "rotation")
+
+    def __repr__(self) -> str:
+        head = (
+            f"{self.swaps:,} swaps, {self.flips:,} sign flips and {self.rotations:,} groups of "
+            f"rotations, in {len(self)} families"
+        )
+        lines = [head, *(_line(number, one) for number, one in enumerate(self))]
+        if self.left_out:
+            lines.append("left out:")
+            lines += [f"  {_place(one)}: {one.why}" for one in self.left_out]
+        return "\n".join(lines)
+
+
+def _line(number: int, family: Family) -> str:
+    times = f"{family.count} x " if family.count > 1 else ""
+    per = f" (per {family.per})" if family.per else ""
+    shown = ", ".join(family.layers[:3]) + (", ..." if len(family.layers) > 3 else "")
+    return (
+        f"  [{number}] {family.kind:<11} {times}{family.group}{per}: {shown}; rank {family.rank}, "
+        f"violation {family.violation:.0e}"
+    )
+
+
+def _place(left: Left) -> str:
+    return f"{left.operator} in {left.module}" if left.module else left.operator

@@ -1,0 +1,166 @@
+"""Modules that may change places: experts in a list, members of an ensemble, parallel paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from .action import Site
+from .candidates import Candidate
+from .graph import Graph
+from .labels import Axis, size_of
+from .layout import Layout, Piece
+from .network import Network
+from .proof import Prover
+
+# Of so many modules, all pairs are tried where not all of them may change places.
+_FEW = 8
+# And so many guesses of what moves along.
+_MOST = 12
+
+
+def module_swaps(
+    network: Network, graph: Graph, layout: Layout, prover: Prover, seed: int
+) -> list[Candidate]:
+    """Return the families of modules that may change places.
+
+    Parameters
+    ----------
+    network : Network
+        Its modules are looked at.
+    graph : Graph
+        Tells modules one of which reads what another wrote.
+    layout : Layout
+        Tells which axes of other tensors count modules, such as a router's rows.
+    prover : Prover
+        Each is tried by evaluation.
+    seed : int
+        Of random orders.
+
+    Returns
+    -------
+    list of Candidate
+        Proved by one draw each.
+    """
+    found: list[Candidate] = []
+    for paths, tensors in _alike(network):
+        if _in_a_row(graph, paths, tensors):
+            continue
+        family = _first(prover, layout, paths, tensors, seed)
+        if family is not None:
+            found.append(family)
+        elif 2 < len(paths) <= _FEW:
+            found += _parts(prover, layout, paths, tensors, seed)
+    return found
+
+
+def _first(
+    prover: Prover, layout: Layout, paths: list[str], tensors: list[list[str]], seed: int
+) -> Candidate | None:
+    families = _orders(layout, paths, tensors)
+    return next((one for one in families if prover.prove([one], 1, seed)), None)
+
+
+def _parts(
+    prover: Prover, layout: Layout, paths: list[str], tensors: list[list[str]], seed: int
+) -> list[Candidate]:
+    """Return the families of some of the modules: two that may change places are of one kind."""
+    kinds: list[list[int]] = []
+    for i in range(len(paths)):
+        for kind in kinds:
+            pair = [kind[0], i]
+            some = [paths[k] for k in pair], [tensors[k] for k in pair]
+            if _first(prover, layout, *some, seed) is not None:
+                kind.append(i)
+                break
+        else:
+            kinds.append([i])
+    families = (
+        _first(prover, layout, [paths[k] for k in kind], [tensors[k] for k in kind], seed)
+        for kind in kinds
+        if len(kind) > 1
+    )
+    return [one for one in families if one is not None]
+
+
+def _alike(network: Network) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Yield siblings with parameters of the same names and shapes."""
+    shapes = {name: tuple(network.state[name].shape) for name in network.moving}
+    for path, module in network.model.named_modules():
+        kinds: dict[tuple[object, ...], list[str]] = {}
+        for name, child in module.named_children():
+            inside = f"{path}.{name}" if path else name
+            own = _own(inside, shapes)
+            if own:
+                signature = (type(child), *((one[len(inside) :], shapes[one]) for one in own))
+                kinds.setdefault(signature, []).append(inside)
+        for paths in kinds.values():
+            if len(paths) > 1:
+                yield paths, [_own(one, shapes) for one in paths]
+
+
+def _own(path: str, shapes: dict[str, tuple[int, ...]]) -> list[str]:
+    return [name for name in shapes if name.startswith(f"{path}.")]
+
+
+def _in_a_row(graph: Graph, paths: list[str], tensors: list[list[str]]) -> bool:
+    """Test whether one of the modules reads what depends on another's parameters."""
+    owner = {name: 1 << number for number, names in enumerate(tensors) for name in names}
+    depends = {
+        source.number: owner.get(source.name, 0)
+        for source in graph.sources
+        if source.kind == "parameter"
+    }
+    for node in graph.nodes:
+        mask = 0
+        for value in node.inputs():
+            mask |= depends.get(value.number, 0)
+        for number, path in enumerate(paths):
+            inside = node.module == path or node.module.startswith(f"{path}.")
+            if inside and mask & ~(1 << number):
+                return True
+        for result in node.results:
+            if result is not None:
+                depends[result.number] = mask
+    return False
+
+
+def _orders(layout: Layout, paths: list[str], tensors: list[list[str]]) -> Iterator[Candidate]:
+    """Yield guesses of what moves along with the modules: nothing, and axes that count them."""
+    own = {name for names in tensors for name in names}
+    count = len(paths)
+    groups: dict[object, list[Site]] = {}
+    for piece, info in layout.pieces.items():
+        for number, axis in enumerate(info.axes):
+            if piece.name not in own and _counts(axis, count):
+                atom = axis[0].label if axis[0].pieces is None else None
+                groups.setdefault(atom, []).append(_slots(piece, number, axis, count))
+    parts = groups.get(None, [])
+    choices = [[], *groups.values(), [one for group in groups.values() for one in group]]
+    choices += [
+        [one, *other] for one in parts for other in ([], *groups.values()) if other != parts
+    ]
+    for chosen in choices[:_MOST]:
+        yield Candidate("module swap", count, sites=chosen, modules=tensors)
+
+
+def _counts(axis: Axis, count: int) -> bool:
+    """Test whether an axis consists of as many parts of one length, or of as many units."""
+    if len(axis) != 1:
+        return False
+    if axis[0].pieces is None:
+        return axis[0].label.size == count
+    block = size_of(axis) // count
+    ranges = [range(i * block, (i + 1) * block) for i in range(count)]
+    return [where for where, _ in axis[0].pieces] == ranges
+
+
+def _slots(piece: Piece, number: int, axis: Axis, count: int) -> Site:
+    length = size_of(axis)
+    block = length // count
+    place = torch.arange(length)
+    return Site(
+        piece, number, place // block, place % block, torch.arange(count) * block,
+        torch.zeros_like(place), (), 0,
+    )  # fmt: skip
