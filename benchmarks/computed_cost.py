@@ -17,10 +17,22 @@ import network_cost
 from _harness import AGAIN, BASELINE, Row
 from network_cost import CONSTANTS, OPTIONS, QUICK, Settings, report
 
-__all__ = ["CONSTANTS", "FORMS", "FULL", "OPTIONS", "QUICK", "measure", "report"]
+__all__ = [
+    "BRIEF",
+    "BRIEF_WORDS",
+    "CONSTANTS",
+    "FORMS",
+    "FULL",
+    "OPTIONS",
+    "QUICK",
+    "measure",
+    "report",
+]
 
 FORMS = (BASELINE, AGAIN, "attach", "attach, computed", "attach + D", "attach + D, computed")
 FULL = Settings(seconds=(20.0, 60.0, 60.0))
+BRIEF_WORDS = "a few seconds for each network"
+BRIEF = {"seconds": (3.0, 5.0, 5.0), "resnet_width": 64, "image_batch": 512}
 
 
 def measure(settings: Settings) -> list[Row]:

@@ -48,7 +48,7 @@ class Settings(_harness.Settings):
     widths: tuple[tuple[int, ...], ...] = ((8, 8, 2), (64, 32, 10), (784, 128, 10))
     batch: int = 32
     models: tuple[int, ...] = (1, 8, 32, 128, 256)
-    large_batch: int = 128  # with `compared` models
+    large_batch: int = 128  # with `compared` models; 0 for none
     compared: int = 32
     compiled: tuple[int, ...] = (8, 32, 256)  # numbers of models, for the middle network
     seconds: float = 80.0  # for the steps of all cells
@@ -63,6 +63,14 @@ QUICK = Settings(
     threads=1,
 )  # fmt: skip
 ON_GPU = {"models": (32, 256, 1024), "compared": 256, "compiled": (32, 256, 1024)}
+BRIEF_WORDS = "256 models of the middle network"
+BRIEF = {
+    "widths": ((64, 32, 10),),
+    "models": (256,),
+    "large_batch": 0,
+    "compiled": (256,),
+    "seconds": 12.0,
+}
 OPTIONS = _harness.OPTIONS | {
     "threads": {"type": int, "help": "of PyTorch; 2, with --quick 1"},
     "no-compile": {
@@ -88,13 +96,17 @@ def cells(settings: Settings) -> list[Cell]:
     """Return the cells to compare: the curve over models, and the larger batch."""
 
     def compiled(widths: tuple[int, ...], models: int) -> bool:
-        middle = widths == settings.widths[1] and models in settings.compiled
+        middle = (
+            widths == settings.widths[len(settings.widths) // 2] and models in settings.compiled
+        )
         return settings.compile and (middle or models == settings.compared)
 
     curve = [
         Cell(widths, models, settings.batch, compiled(widths, models))
         for widths, models in itertools.product(settings.widths, settings.models)
     ]
+    if not settings.large_batch:
+        return curve
     return curve + [
         Cell(widths, settings.compared, settings.large_batch, settings.compile)
         for widths in settings.widths

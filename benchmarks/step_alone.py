@@ -52,6 +52,8 @@ class Settings(_harness.Settings):
 FULL = Settings()
 QUICK = Settings(sizes=(10**4, 10**5), plain_up_to=10**4, seconds=2.0)
 ON_GPU = {"sizes": (10**6, 10**7, 10**8, 10**9)}
+BRIEF_WORDS = "1e9 parameters"
+BRIEF = {"sizes": (10**9,), "seconds": 10.0}
 
 
 def forms(size: int, settings: Settings) -> dict[tuple[str, str, int], Callable[[], Any]]:

@@ -135,7 +135,8 @@ def describe_versions(packages: Sequence[str] = ("torch", "numpy")) -> dict[str,
     -------
     dict
         The versions by name; ``syre_helpers`` and ``commit`` come last. The commit ends in
-        ``-dirty`` where files differ from it, and is None where the package is no git checkout.
+        ``-dirty`` where files differ from it. Where the package is no git checkout it is what the
+        environment variable ``SYRE_COMMIT`` says, or None.
 
     Examples
     --------
@@ -203,5 +204,6 @@ def _commit() -> str | None:
             command = ["git", "-C", str(here.parent), *question]
             answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        return None
+        # A copy without its history may be told what it is a copy of.
+        return os.environ.get("SYRE_COMMIT")
     return answer.strip()

@@ -142,8 +142,8 @@ def threshold_by_hessian():
     return next(k / 100 for k in range(1000) if lowest(k / 100) >= -1e-12)
 
 
-def growth_from_both_signs(a, s, lr, gamma):
-    factors = [1 - lr * (-a + sign * s) - lr * 2 * gamma for sign in (1, -1)]
+def growth_from_both_signs(h, s, lr, gamma):
+    factors = [1 - lr * (h + sign * s) - lr * 2 * gamma for sign in (1, -1)]
     return sum(math.log(abs(factor)) for factor in factors) / 2
 
 

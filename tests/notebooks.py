@@ -4,6 +4,7 @@ import nbformat
 import pytest
 
 from tools.build.chapters import BOOK
+from tools.build.links import SETUP_TAG
 
 NOTEBOOKS = sorted(f for f in BOOK.rglob("*.ipynb") if ".ipynb_checkpoints" not in f.parts)
 each_notebook = pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: str(f.relative_to(BOOK)))
@@ -12,4 +13,5 @@ each_notebook = pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: str(f.r
 def code_cells(file):
     """Return a notebook's cells of code, without the one that installs the package."""
     cells = nbformat.read(file, as_version=4).cells
-    return [cell for cell in cells if cell.cell_type == "code" and "%pip" not in cell.source]
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    return [cell for cell in code if SETUP_TAG not in cell.metadata.get("tags", [])]

@@ -1,11 +1,14 @@
 """What a GPU computes is what the CPU does. Skipped where there is no GPU.
 
-`pytest tests/test_on_a_gpu.py` takes a minute or two there.
+`pytest tests/test_on_a_gpu.py` takes a minute or two there. With ``SYRE_TESTED_ON=cpu`` the CPU
+takes the GPU's place: a rehearsal of the tests themselves.
 """
 
+import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,13 +18,16 @@ from torch.nn import functional
 
 import syre_helpers as sh
 from syre_helpers import arms
+from syre_helpers._transfer import sent
+from syre_helpers.data import shifted_and_mirrored
 from syre_helpers.removal import on_the_fly as recompute
 from syre_helpers.removal import theta_0 as noise
 from syre_helpers.removal.pull import pull_together_
-from tools.build import chapters
 
-DEVICE = "cuda"
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+DEVICE = os.environ.get("SYRE_TESTED_ON", "cuda")
+ON_GPU = DEVICE != "cpu"
+pytestmark = pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="no GPU here")
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 def net(seed=0, dtype=torch.float32):
@@ -58,7 +64,7 @@ def test_theta_0_and_d_are_those_of_the_cpu_to_the_last_bit(dtype):
 def test_the_compiled_kernel_is_the_stored_pull(sigma_D, dtype):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a warning says that there is no kernel
-        kernel = recompute._kernel(torch.device(DEVICE, 0), dtype, sigma_D > 0)
+        kernel = recompute._kernel(torch.device("cuda:0" if ON_GPU else DEVICE), dtype, sigma_D > 0)
     assert kernel is not None
     generator = torch.Generator().manual_seed(0)
     sizes = [1, 2, 33, 1000, 1000, noise.CHUNK + 3, 2_000_003]
@@ -189,6 +195,8 @@ def test_fewer_train_at_once_where_memory_runs_out():
             return
         sizes.append(len(moment.params["0.bias"]))
         if sizes[-1] > 4:
+            if not ON_GPU:
+                raise torch.OutOfMemoryError("as if")
             # More than any GPU has: the true error, from the true allocator.
             torch.empty(2**44, dtype=torch.uint8, device=DEVICE)
 
@@ -196,33 +204,135 @@ def test_fewer_train_at_once_where_memory_runs_out():
     assert sizes == [15, 8, 4, 4, 4, 3]
 
 
+def test_memory_that_runs_out_in_a_single_training_is_told_with_the_remedy():
+    def demand(moment):
+        if not ON_GPU:
+            raise torch.OutOfMemoryError("as if")
+        torch.empty(2**44, dtype=torch.uint8, device=DEVICE)
+
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        one_model(DEVICE, callbacks=[demand])
+    assert "batch_size=16" in "".join(caught.value.__notes__)
+
+
 @pytest.mark.parametrize("arm", [arms.syre(0.05, 0.3), arms.shrink_and_perturb(0.2, 0.1, 7, 0.05)])
 def test_one_model_trains_as_on_the_cpu(arm):
-    x, y = images(torch.float64)
-    tables = [
-        sh.fit(
-            net(dtype=torch.float64),
-            (x, y, x, y),
-            arm,
-            steps=40,
-            loss=functional.cross_entropy,
-            optimizer=OPTIMIZERS["momentum"],
-            batch_size=16,
-            log_every=9,
-            device=device,
-        )
-        for device in ("cpu", DEVICE)
-    ]
+    tables = [one_model(device, arm) for device in ("cpu", DEVICE)]
     pd.testing.assert_frame_equal(*tables, rtol=1e-8, atol=1e-8)
+
+
+def one_model(device, arm=None, **changes):
+    x, y = images(torch.float64)
+    settings = {
+        "steps": 40,
+        "loss": functional.cross_entropy,
+        "optimizer": OPTIMIZERS["momentum"],
+        "batch_size": 16,
+        "log_every": 9,
+        "device": device,
+    } | changes
+    return sh.fit(net(dtype=torch.float64), (x, y, x, y), arm, **settings)
+
+
+# ---- nothing waits for the GPU ---------------------------------------------------------------
+
+
+def watched(first, last):
+    """Return a callback under which no step from one to another may wait for the GPU."""
+
+    def watch(moment):
+        if ON_GPU and moment.rows is None and moment.step in (first, last):
+            torch.cuda.set_sync_debug_mode("error" if moment.step == first else "default")
+
+    return watch
+
+
+@pytest.fixture
+def _default_mode():
+    yield
+    if ON_GPU:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.usefixtures("_default_mode")
+@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_no_step_of_many_models_waits(name, compile):
+    compared = [arms.plain_decay(0.05), arms.syre(0.05, 0.3, sigma_D=0.2)]
+    x, y = images()
+    sh.fit_many(
+        net, (x, y), compared, range(2), steps=12, loss=functional.cross_entropy, batch_size=16,
+        optimizer=OPTIMIZERS[name], schedule=lambda step: 0.9**step, device=DEVICE,
+        compile=compile, callbacks=[watched(6, 11)],
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("_default_mode")
+@pytest.mark.parametrize("coupled", [False, True])
+def test_no_step_of_one_model_waits(coupled):
+    x, y = (part.to(DEVICE) for part in images(torch.float64))
+    draw = torch.Generator().manual_seed(0)
+
+    def batch(step):
+        which = sent(torch.randperm(64, generator=draw)[:16], x.device)
+        return shifted_and_mirrored(x[which], draw, 1), y[which]
+
+    sh.fit(
+        net(dtype=torch.float64), batch, arms.syre(0.05, 0.3, sigma_D=0.2), steps=12,
+        loss=functional.cross_entropy, optimizer=OPTIMIZERS["momentum"], coupled=coupled,
+        schedule=lambda step: 0.9**step, device=DEVICE, callbacks=[watched(3, 11)],
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("_default_mode")
+@pytest.mark.parametrize("store", [True, False])
+def test_a_rate_that_is_a_tensor_is_not_waited_for(store):
+    ends = {}
+    x, y = images()
+    for device in ("cpu", DEVICE):
+        model = net().to(device)
+        on_gpu = device != "cpu"
+        rate = torch.tensor(0.01, device=device) if on_gpu else 0.01
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=rate, weight_decay=0, foreach=False, capturable=on_gpu
+        )
+        sh.Syre(0.5, sigma_ratio=0.5, sigma_D=0.1).attach(optimizer, model, store=store)
+        for step in range(12):
+            optimizer.zero_grad()
+            functional.cross_entropy(model(x.to(device)), y.to(device)).backward()
+            if on_gpu and step > 3:
+                torch.cuda.set_sync_debug_mode("error")
+            optimizer.step()
+            if on_gpu:
+                torch.cuda.set_sync_debug_mode("default")
+        ends[on_gpu] = [p.detach().cpu() for p in model.parameters()]
+    for a, b in zip(ends[False], ends[ON_GPU], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_pinned_memory_may_be_dropped_before_the_copy_is_done():
+    draw = torch.Generator().manual_seed(0)
+    numbers = [torch.randint(1000, (5000,), generator=draw) for _ in range(200)]
+    found = [sent(n.clone(), torch.device(DEVICE)) for n in numbers]
+    assert all(torch.equal(a.cpu(), b) for a, b in zip(found, numbers, strict=True))
+
+
+def test_training_on_a_stream_of_its_own_is_that_on_the_usual_one():
+    right = one_model(DEVICE, arms.syre(0.05, 0.3))
+    if ON_GPU:
+        with torch.cuda.stream(torch.cuda.Stream()):
+            found = one_model(DEVICE, arms.syre(0.05, 0.3))
+        pd.testing.assert_frame_equal(right, found, rtol=1e-10, atol=1e-12)
 
 
 # ---- programs --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "program", ["many_models", "step_alone", "step_cost", "network_cost", "computed_cost", "growth"]
+    "program",
+    ["many_models", "step_alone", "step_cost", "network_cost", "computed_cost", "growth", "graphs"],
 )
 def test_benchmarks_run(program, tmp_path):
-    command = [sys.executable, str(chapters.ROOT / "benchmarks" / f"{program}.py"), "--quick"]
+    command = [sys.executable, str(BENCHMARKS / f"{program}.py"), "--quick"]
     subprocess.run([*command, "--device", DEVICE, "--out", str(tmp_path)], check=True)
     assert (tmp_path / f"{program}.csv").stat().st_size > 0

@@ -300,7 +300,7 @@ def tiny_experiment():
         return data.DataSplit(x[:40], y[:40], x[40:], y[40:])
 
     module = experiments.load("supervised_collapse")
-    module.PRESETS["tiny"] = experiments.configure(module, "paper-vit", **TINY)
+    module.PRESETS["tiny"] = experiments.configure(module, "vit", **TINY)
     downloaded, data.cifar10 = data.cifar10, photographs
     try:
         yield experiments

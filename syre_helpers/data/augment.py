@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -106,7 +107,8 @@ def cropped_and_recoloured(images: Tensor, low: Tensor, high: Tensor, seed: int)
     cropped = functional.grid_sample(pixels, windows, padding_mode="border", align_corners=False)
     matrices, lift = _colours(*draw[5:])
     # Contrast is a distance from the mean grey of the image.
-    mean = torch.einsum("c,nchw->n", draw.new_tensor(_GREY), cropped) / images[0, 0].numel()
+    grey = _axes(draw.device, draw.dtype)[0][0]
+    mean = torch.einsum("c,nchw->n", grey, cropped) / images[0, 0].numel()
     recoloured = torch.einsum("ndc,nchw->ndhw", matrices, cropped)
     changed = recoloured + (lift * mean)[:, None, None, None]
     return changed.clamp(0, 1) * (high - low) + low
@@ -116,6 +118,13 @@ def cropped_and_recoloured(images: Tensor, low: Tensor, high: Tensor, seed: int)
 # the YIQ colour space of the NTSC).
 _GREY = (0.299, 0.587, 0.114)
 _CHROMA = ((0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+
+
+@lru_cache
+def _axes(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return the matrix from colours to grey and chroma, and back; there once for all batches."""
+    to_axes = torch.tensor([_GREY, *_CHROMA], dtype=torch.float64)
+    return to_axes.to(device, dtype), torch.linalg.inv(to_axes).to(device, dtype)
 
 
 def _windows(area: Tensor, shape: Tensor, x: Tensor, y: Tensor, side: Tensor) -> Tensor:
@@ -137,10 +146,10 @@ def _colours(
     b, c, s = (1 + 0.4 * on * (2 * u - 1) for u in (bright, contrast, saturation))
     s = s * (grey >= 0.2)
     angle = 0.2 * math.pi * on * (2 * hue - 1)
-    to_axes = bright.new_tensor([_GREY, *_CHROMA])
+    to_axes, back = _axes(bright.device, bright.dtype)
     zero, one = torch.zeros_like(b), torch.ones_like(b)
     turned = [one, zero, zero, zero, s * angle.cos(), -s * angle.sin()]
     turned += [zero, s * angle.sin(), s * angle.cos()]
     turn = torch.stack(turned, -1).reshape(-1, 3, 3)
-    matrices = torch.linalg.inv(to_axes) @ turn @ to_axes
+    matrices = back @ turn @ to_axes
     return (b * c)[:, None, None] * matrices, (1 - c) * b

@@ -1,4 +1,4 @@
-"""Recorded tables that come with the package, for chapters that cannot make them on every machine."""
+"""Recorded tables of the package, for chapters that cannot make them on every machine."""
 
 from __future__ import annotations
 

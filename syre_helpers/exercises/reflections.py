@@ -79,12 +79,12 @@ check_reflections_step_factor = Function(
         "the exact factor has terms with lr squared.": lambda u, w, lr, g: 1 - 4 * lr * g,
         "That is the factor of gradient flow over a time lr; "
         "a finite step differs.": lambda u, w, lr, g: math.exp(-4 * lr * g),
-        "The terms with a = 2 (u w - 1) cancel in the flow, "
+        "The terms with g = 2 (u w - 1) cancel in the flow, "
         "but a finite step leaves their square.": lambda u, w, lr, g: (1 - 2 * lr * g) ** 2,
-        "The derivative of (u w - 1)^2 by u is 2 (u w - 1) w: a holds a 2.": lambda u, w, lr, g: (
+        "The derivative of (u w - 1)^2 by u is 2 (u w - 1) w: g holds a 2.": lambda u, w, lr, g: (
             _step_factor(u, w, lr, g, slope=1)
         ),
-        "Nearly: check the signs of (keep + lr a) (keep - lr a).": lambda u, w, lr, g: (
+        "Nearly: check the signs of (keep + lr g) (keep - lr g).": lambda u, w, lr, g: (
             (1 - 2 * lr * g) ** 2 + (2 * lr * (u * w - 1)) ** 2
         ),
     },

@@ -8,8 +8,8 @@ _RATE = 0.01 * 0.5
 _RATIO = math.log(1e6)
 
 
-def _growth(a: float, s: float, lr: float, gamma: float) -> float:
-    return 0.5 * math.log(abs((1 + lr * (a - 2 * gamma)) ** 2 - (lr * s) ** 2))
+def _growth(h: float, s: float, lr: float, gamma: float) -> float:
+    return 0.5 * math.log(abs((1 - lr * (h + 2 * gamma)) ** 2 - (lr * s) ** 2))
 
 
 # The loss (u w - 3)^2.
@@ -38,7 +38,7 @@ check_why_training_falls_in_longer_plateau = Number(
         ),
         "The learning rate is missing: a step moves lr times the gradient.": _RATIO / 0.5,
         "That is half of it: the curvature counts, but without a further 2. "
-        "The factor per step is 1 + lr |lambda|.": _RATIO / (2 * _RATE),
+        "The factor per step is 1 + lr |h|.": _RATIO / (2 * _RATE),
         "That is about the whole plateau; the question is by how much it got longer.": (
             math.log(1e9) / _RATE
         ),
@@ -51,34 +51,37 @@ check_why_training_falls_in_growth = Function(
     what="Your growth",
     right=_growth,
     cases={
-        "a = 0.5, s = 2, lr = 0.2, gamma = 0": (0.5, 2.0, 0.2, 0.0),
-        "a = 0.5, s = 2, lr = 0.2, gamma = 0.1": (0.5, 2.0, 0.2, 0.1),
-        "no noise": (0.3, 0.0, 0.1, 0.05),
-        "large steps, where the product is negative": (0.5, 8.0, 0.2, 0.1),
+        "h = -0.5, s = 2, lr = 0.2, gamma = 0": (-0.5, 2.0, 0.2, 0.0),
+        "h = -0.5, s = 2, lr = 0.2, gamma = 0.1": (-0.5, 2.0, 0.2, 0.1),
+        "no noise": (-0.3, 0.0, 0.1, 0.05),
+        "large steps, where the product is negative": (-0.5, 8.0, 0.2, 0.1),
     },
     praise="The two causes add up: each needs less where the other is at work.",
     mistakes={
-        "Your function ignores gamma: that is the growth without decay.": lambda a, s, lr, g: (
-            _growth(a, s, lr, 0)
+        "Your function ignores gamma: that is the growth without decay.": lambda h, s, lr, g: (
+            _growth(h, s, lr, 0)
         ),
         "The gradient of gamma u^2 is 2 gamma u: "
-        "decay takes 2 gamma off a, not gamma.": lambda a, s, lr, g: _growth(a, s, lr, g / 2),
-        "Your decay helps to leave: it should take 2 gamma off a.": lambda a, s, lr, g: _growth(
-            a, s, lr, -g
+        "decay adds 2 gamma to h, not gamma.": lambda h, s, lr, g: _growth(h, s, lr, g / 2),
+        "Your decay helps to leave: it should add 2 gamma to h.": lambda h, s, lr, g: _growth(
+            h, s, lr, -g
         ),
-        "You take the decay off the growth. It acts in the same step as the noise: take 2 gamma "
-        "off a, within the logarithm.": (
+        "h is negative at a saddle: the step has 1 - lr (h + 2 gamma).": lambda h, s, lr, g: (
+            _growth(-h, s, lr, g)
+        ),
+        "You take the decay off the growth. It acts in the same step as the noise: add 2 gamma "
+        "to h, within the logarithm.": (
             (
-                lambda a, s, lr, g: _growth(a, s, lr, 0) - 2 * lr * g,
-                lambda a, s, lr, g: _growth(a, s, lr, 0) - lr * g,
-                lambda a, s, lr, g: _growth(a, s, lr, 0) + math.log(1 - 2 * lr * g),
+                lambda h, s, lr, g: _growth(h, s, lr, 0) - 2 * lr * g,
+                lambda h, s, lr, g: _growth(h, s, lr, 0) - lr * g,
+                lambda h, s, lr, g: _growth(h, s, lr, 0) + math.log(1 - 2 * lr * g),
             )
         ),
         "That is the growth over both signs of the noise; "
-        "a step has the mean of the two.": lambda a, s, lr, g: 2 * _growth(a, s, lr, g),
+        "a step has the mean of the two.": lambda h, s, lr, g: 2 * _growth(h, s, lr, g),
         "That is the growth of the mean over runs: it does not see the "
-        "noise at all.": lambda a, s, lr, g: math.log(abs(1 + lr * (a - 2 * g))),
+        "noise at all.": lambda h, s, lr, g: math.log(abs(1 - lr * (h + 2 * g))),
         "That is right for small steps; the logarithm of the product "
-        "is exact.": lambda a, s, lr, g: lr * (a - 2 * g) - 0.5 * (lr * s) ** 2,
+        "is exact.": lambda h, s, lr, g: -lr * (h + 2 * g) - 0.5 * (lr * s) ** 2,
     },
 )

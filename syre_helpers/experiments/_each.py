@@ -70,10 +70,11 @@ def train_arms(
         Trained parameters and buffers by (arm, seed).
     """
     if not one_by_one or (speed().stacked and not callable(data)):
+        make = partial(_stackable, make_model)
         if callable(data):
-            return _train_each_seed(make_model, data, arms, seeds, checkpoints, file, settings)
+            return _train_each_seed(make, data, arms, seeds, checkpoints, file, settings)
         settings |= {"batch_size": batch_size, "checkpoint": file_in(checkpoints, file)}
-        return train_many(lambda: hastened(make_model()), tuple(data), arms, seeds, **settings)
+        return train_many(make, tuple(data), arms, seeds, **settings)
 
     def own(seed: int) -> Callable[[int], Batch]:
         # Batches as a function: the loss on all training data at once would not fit in memory.
@@ -106,6 +107,10 @@ def _train_each_seed(
         tables.append(table)
         trained |= states
     return pd.concat(tables, ignore_index=True), trained
+
+
+def _stackable(make_model: Callable[[], nn.Module]) -> nn.Module:
+    return hastened(make_model(), alone=False)
 
 
 def _batch(data: Callable[[int, int], Batch], seed: int, step: int) -> Batch:

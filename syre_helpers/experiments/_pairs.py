@@ -13,10 +13,18 @@ from ..removal import Arm, Pull, arms
 from ..symmetry.alignment import hidden_layers
 from ..symmetry.slices import HiddenLayer
 from ..training.options import made_with_seed
-from ._common import Descent
+from ._common import Descent, strengths, weight_fixes
 
 State = Mapping[str, Tensor]
 _THIRD = 1_000_000  # seeds of the third networks: far from those of all pairs
+
+STRONG = 1.5
+"""The sigma_ratio of strong syre and of its controls, chosen by the preset "quick-tuning"."""
+FIXED, KAPPA = 0.125, 0.5
+"""Share and kappa of W-fix, chosen likewise."""
+BY_LAYER = ((64 / 784, 1.0), (64 / 512, 1.0), (64 / 512, 0.5), (256 / 512, 0.25))
+"""Share and kappa of each weight of Lim et al.'s MLP for MNIST (``lmc/train-mlp-mnist.py`` in
+their repository, cptq/asymmetric-networks)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +42,16 @@ class Config(Descent):
     widths: tuple[int, ...] = (48,)
     """Units of each hidden layer, channels of each block, or channels of the first stage."""
     weight_decay: float = 2e-2
-    sigma_ratios: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0)
-    """Strengths of syre with a shared ``theta_0``, in units of each layer's ``1 / sqrt(fan_in)``;
-    the largest is used for the controls. Must hold 0.01 and 1."""
-    fix_shares: tuple[float, ...] = (0.1, 0.3, 0.5)
-    """Shares of W-fix, with the same frozen weights in both networks; must hold 0.5."""
+    coupled: bool = True
+    """The pull enters the gradient, before momentum; False: it is a step of its own, as that of
+    `attach`."""
+    sigma_ratios: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0, STRONG, 3.0)
+    """Strengths of syre with a shared ``theta_0``, in units of each layer's ``1 / sqrt(fan_in)``.
+    Must hold 0.01 and 1.5; the controls have 1.5."""
+    fix_shares: tuple[float, ...] = (0.125, 0.5)
+    """Shares of W-fix, with the same frozen weights in both networks; must hold 0.125."""
+    fix_kappas: tuple[float, ...] = (0.25, 0.5, 1.0)
+    """Standard deviations of what W-fix freezes, with each share; must hold 0.5."""
     lr: float = 0.15
     batch_size: int = 32
     """Samples per batch."""
@@ -109,10 +122,31 @@ class PullToThird(arms.plain_decay):
         return Pull(self.weight_decay, centre=self.initial(_THIRD + seed // 2, params))
 
 
+def fixed_by_layer(decay: float, weights: int) -> arms.weight_fix:
+    """Return W-fix with shares and kappas by layer, as those of its authors.
+
+    Parameters
+    ----------
+    decay : float
+        As PyTorch's.
+    weights : int
+        Number of the network's weights, at least 2. Of fewer than four, the first and the last ones
+        have what those of the authors' network have; of more, the second is repeated.
+
+    Returns
+    -------
+    Arm
+        One share and one kappa per weight.
+    """
+    first, second, *_ = BY_LAYER
+    layers = [first, *[second] * (weights - 4), *BY_LAYER[1 - min(weights, 4) :]]
+    shares, kappas = zip(*layers, strict=True)
+    return arms.weight_fix(shares, decay, kappa=kappas)
+
+
 def compared_arms(config: Config) -> list[Arm]:
     """Return the arms of the experiment: the remedy, its rivals, and the controls."""
-    decay, strongest = config.weight_decay, max(config.sigma_ratios)
-    layers = ordered_layers(config)
+    decay, layers = config.weight_decay, ordered_layers(config)
 
     def initial(seed: int, like: State) -> dict[str, Tensor]:
         model = template(config, seed)
@@ -133,10 +167,11 @@ def compared_arms(config: Config) -> list[Arm]:
     return [
         arms.vanilla(),
         plain,
-        *(Shared(arms.weight_fix(share, decay)) for share in config.fix_shares),
-        *(Shared(arms.syre(decay, strength)) for strength in config.sigma_ratios),
-        arms.syre(decay, strongest, variant="not shared"),
-        *([Shared(arms.symmetric_bias(decay, equal_units, strongest))] if layers else []),
+        *(Shared(arm) for arm in weight_fixes(config, decay)),
+        *([Shared(fixed_by_layer(decay, len(layers) + 1))] if config.network == "mlp" else []),
+        *(Shared(arms.syre(decay, **strength)) for strength in strengths(config)),
+        arms.syre(decay, STRONG, variant="not shared"),
+        *([Shared(arms.symmetric_bias(decay, equal_units, STRONG))] if layers else []),
         arms.pull_to_start(decay),
         PullToThird(decay, initial),
         arms.starting_from(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from .._random import generator
 from ..training.batches import BatchOrder
@@ -26,14 +27,19 @@ class Config(Descent):
     """Images."""
     samples: int = 0
     """Training images to use; 0: all."""
-    tasks: int = 30
+    network: Literal["mlp", "cnn"] = "mlp"
+    """A ReLU network, or a convolutional one: 3 x 3 kernels, the second with stride 2, and a hidden
+    layer behind them."""
+    channels: tuple[int, int] = (8, 16)
+    """Channels of the two convolutions; without a meaning for "mlp"."""
+    tasks: int = 20
     """Number of tasks."""
     steps: int = 80
     """Training steps per task."""
-    width: int = 64
+    width: int = 32
     """Hidden units per layer."""
     layers: int = 4
-    """Hidden layers."""
+    """Hidden layers; without a meaning for "cnn", which has one behind the convolutions."""
     batch_size: int = 64
     """Images per batch."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -51,7 +57,7 @@ class Config(Descent):
     """Learning rates for vanilla, which has nothing else to tune."""
     seeds: Seeds = 8
     """Number of seeds, counted from 0, or from `tuning_seeds` after a tuning; without a tuning
-    also the seeds themselves."""
+    also the seeds themselves. Each has tasks and batches of its own."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,7 +69,7 @@ class Config(Descent):
 
 
 class Stream:
-    """The tasks: the same images, their pixels in another order for each task.
+    """The tasks of a seed: the same images, their pixels in another order for each task.
 
     Called with a step, it returns that step's batch, and remembers the task, which the measures
     then look at. What a step's batch is depends on the step only.
@@ -85,6 +91,7 @@ class Stream:
         self._steps = config.steps
         self._number = number
         self._order = BatchOrder(len(y), config.batch_size, 1_000 + number)
+        self._model = make_network(config)
         self._task = -1
         self._go_to(0)
 
@@ -96,15 +103,55 @@ class Stream:
 
     def activations(self, params: Params, step: int) -> dict[tuple[str, str], Tensor]:
         """Return the outputs of all hidden layers on the batch of the step before: see `redo`."""
-        names = [weight.removesuffix(".weight") for weight, _ in layers(params)]
-        outputs = hidden_layers(params, self(step - 1)[0])
-        return dict(zip(itertools.pairwise(names), outputs, strict=True))
+        outputs = hidden_layers(self._model, params, self(step - 1)[0])
+        weighted = [name for name, _ in self._model.named_children() if f"{name}.weight" in params]
+        return dict(zip(itertools.pairwise(weighted), outputs, strict=True))
 
     def _go_to(self, task: int) -> None:
         if task != self._task:
             self._task = task
             self.permutation = permutation(self._number, task, self._x.shape[1]).to(self._x.device)
             self.x_test = self._x_test[:, self.permutation]
+
+
+def make_network(config: Config, normed: bool = False) -> nn.Sequential:
+    """Return a new network with ReLU behind every hidden layer.
+
+    Parameters
+    ----------
+    config : Config
+        Its kind and its sizes.
+    normed : bool
+        Put a LayerNorm before each ReLU; behind a convolution, over channels and pixels, which is
+        ``nn.GroupNorm(1, channels)``. Default False.
+
+    Returns
+    -------
+    nn.Sequential
+        Maps flat images to the logits of ten classes.
+    """
+    side = 28 if config.data == "mnist" else 8
+    hidden: list[tuple[nn.Module, nn.Module]]
+    if config.network == "mlp":
+        widths = [side**2, *[config.width] * config.layers]
+        hidden = [(nn.Linear(a, b), nn.LayerNorm(b)) for a, b in itertools.pairwise(widths)]
+        layers: list[nn.Module] = []
+    else:
+        first, second = config.channels
+        layers = [nn.Unflatten(1, (1, side, side))]
+        flat = second * (side // 2) ** 2
+        hidden = [
+            (nn.Conv2d(1, first, 3, padding=1), nn.GroupNorm(1, first)),
+            (nn.Conv2d(first, second, 3, stride=2, padding=1), nn.GroupNorm(1, second)),
+            (
+                nn.Sequential(nn.Flatten(), nn.Linear(flat, config.width)),
+                nn.LayerNorm(config.width),
+            ),
+        ]
+    for layer, norm in hidden:
+        layers += [*(layer if isinstance(layer, nn.Sequential) else [layer])]
+        layers += [norm, nn.ReLU()] if normed else [nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(config.width, 10))
 
 
 def permutation(stream: int, task: int, pixels: int) -> Tensor:
@@ -118,12 +165,14 @@ def layers(params: Params) -> Sequence[tuple[str, str]]:
     return [(f"{k}.weight", f"{k}.bias") for k in numbers]
 
 
-def hidden_layers(params: Params, x: Tensor) -> list[Tensor]:
-    """Return the outputs of the hidden layers of an `mlp` with ReLU, (samples, units) each."""
+def hidden_layers(model: nn.Sequential, params: Params, x: Tensor) -> list[Tensor]:
+    """Return the outputs of the hidden layers, behind their ReLU: (samples, units, ...) each."""
     outputs = []
-    for weight, bias in list(layers(params))[:-1]:
-        x = torch.relu(x @ params[weight].mT + params[bias])
-        outputs.append(x)
+    for name, module in model.named_children():
+        own = {p: params[f"{name}.{p}"] for p, _ in module.named_parameters()}
+        x = functional_call(module, own, (x,))
+        if isinstance(module, nn.ReLU):
+            outputs.append(x)
     return outputs
 
 

@@ -175,8 +175,8 @@ def participation_ratio(h: Tensor) -> Tensor:
 def alpha_req(h: Tensor, first: int = 5, last: int = 50) -> Tensor:
     r"""Return the exponent with which the eigenvalues of the features' covariance decay.
 
-    It is :math:`\alpha` in :math:`\lambda_j \propto j^{-\alpha}`. A small one is a flat spectrum,
-    with many directions in use; one far above 1 is that of few directions.
+    It is :math:`\alpha` in :math:`\lambda_j \propto j^{-\alpha}`. A small exponent is a flat
+    spectrum, with many directions in use; one far above 1 is that of few directions.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from .arms import Arm
 from .attach import Attachment, attach_pull
 from .names import effective_parameters
 from .pull import Pull, around
-from .redo import redo
+from .redo import continual_backprop, redo
 from .syre import Syre
 from .warning import SyreWarning
 
@@ -21,6 +21,7 @@ __all__ = [
     "arms",
     "around",
     "attach_pull",
+    "continual_backprop",
     "effective_parameters",
     "redo",
 ]

@@ -92,6 +92,11 @@ class Arm:
         """How many steps lie between two calls of `event`; 0 is never."""
         return 0
 
+    @property
+    def resets_moments(self) -> bool:
+        """True where the optimizer forgets what it remembers of the entries `event` changed."""
+        return False
+
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:
         """Return the pull of a run: decay to 0 by the arm's ``weight_decay``, where it has one.
 
@@ -572,6 +577,11 @@ class Wrapped(Arm):
     def event_every(self) -> int:
         """As the arm that is changed."""
         return self.arm.event_every
+
+    @property
+    def resets_moments(self) -> bool:
+        """As the arm that is changed."""
+        return self.arm.resets_moments
 
     def pull(self, params: Params, seed: int, step: int = 0) -> Pull:  # noqa: D102
         return self.arm.pull(params, seed, step)

@@ -7,12 +7,13 @@ swap or negate the partners of a scalar pair.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from .._checks import check_int, check_unit_vector
+from .find.units import flip, swap
 from .reflection import Parameters, Reflection
 from .slices import HiddenLayer, Slice, hidden_layer, is_odd
 
@@ -27,6 +28,7 @@ def permutation_reflection(
     *,
     outgoing: str | Sequence[str] | None = None,
     norm: str | None = None,
+    example_input: Any = None,
 ) -> Reflection:
     """Swap hidden units `i` and `j` of a layer: incoming weights, bias, norm and outgoing weights.
 
@@ -49,6 +51,10 @@ def permutation_reflection(
     norm : str, optional
         The BatchNorm or LayerNorm over the units. Default: inferred likewise, none if `outgoing` is
         given. The running statistics are swapped too, so pass parameters **and buffers** then.
+    example_input : Tensor, tuple or dict, optional
+        What the model is called with. Given, one forward pass shows what belongs to the units, in
+        any model, and the swap is proved by evaluation; `outgoing` and `norm` are not needed then.
+        For many reflections of one model, call `find_reflections` once.
 
     Returns
     -------
@@ -74,6 +80,9 @@ def permutation_reflection(
     >>> R.rank(dict(model.named_parameters()))  # 3 in + 1 bias + 2 out
     6
     """
+    if example_input is not None:
+        _check_alone(outgoing, norm)
+        return swap(model, example_input, layer, i, j)
     hidden = hidden_layer(model, layer, outgoing, norm)
     hidden.check_unit(i, "i")
     hidden.check_unit(j, "j")
@@ -92,6 +101,7 @@ def sign_reflection(
     outgoing: str | Sequence[str] | None = None,
     norm: str | None = None,
     activation: nn.Module | Callable[[Tensor], Tensor] | None = None,
+    example_input: Any = None,
 ) -> Reflection:
     r"""Flip the sign of hidden unit `i`: negate its incoming weights, bias and outgoing weights.
 
@@ -116,6 +126,10 @@ def sign_reflection(
         The BatchNorm over the units. Default: inferred likewise.
     activation : nn.Module or callable, optional
         The activation between the layer and `outgoing`; needed only where it cannot be inferred.
+    example_input : Tensor, tuple or dict, optional
+        What the model is called with. Given, one forward pass shows what belongs to the unit, in
+        any model, and the flip is proved by evaluation; the three arguments before are not needed
+        then.
 
     Returns
     -------
@@ -140,6 +154,9 @@ def sign_reflection(
     >>> sign_reflection(model, "0", 4).rank(dict(model.named_parameters()))
     6
     """
+    if example_input is not None:
+        _check_alone(outgoing, norm, activation)
+        return flip(model, example_input, layer, i)
     hidden = hidden_layer(model, layer, outgoing, norm)
     hidden.check_unit(i, "i")
     slices = _negated(hidden, activation)
@@ -268,6 +285,13 @@ def pair_sign_reflection(left: str, right: str, index: int | None = None) -> Ref
     2
     """
     return _on_pairs(left, right, index, lambda u, w: (-u, -w))
+
+
+def _check_alone(*others: object) -> None:
+    if any(one is not None for one in others):
+        raise ValueError(
+            "example_input shows what belongs to a unit; leave outgoing, norm and activation out"
+        )
 
 
 def _on_each(

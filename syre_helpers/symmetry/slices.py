@@ -229,7 +229,10 @@ def _follow(model: nn.Module, layer: str) -> tuple[str | None, tuple[nn.Module, 
     """Walk down the plain Sequential that holds the layer, to the layer that reads its units."""
     chain = list(_chain(model, layer))
     names = [name for name, _ in chain]
-    advice = "; name the layer that reads these units with outgoing='...'"
+    advice = (
+        "; pass example_input=..., which shows it in any model, or name the layer that reads these "
+        "units with outgoing='...'"
+    )
     if layer not in names:
         raise ValueError(
             f"layer={layer!r} does not stand in a plain nn.Sequential, so the layer after it "

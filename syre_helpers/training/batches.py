@@ -154,6 +154,11 @@ class Batches:
         """How many there are, of training or test data; 1 where data are a function."""
         return max((len(y) for _, y in self._pairs), default=1)
 
+    @property
+    def numbers(self) -> int:
+        """How many the inputs of them consist of, at most; 1 where data are a function."""
+        return max((x.numel() for x, _ in self._pairs if x is not None), default=1)
+
     def pair(self, step: int) -> Pair:
         """Return the training pair: all of it, or that of a step where data are a function."""
         if self._function is None:

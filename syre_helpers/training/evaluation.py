@@ -26,6 +26,8 @@ Columns = dict[str, list[float]]
 Rows = list[tuple[int, Columns]]
 """What was measured: numbers of steps, and columns with one number per run."""
 _SAMPLES_AT_ONCE = 300_000
+# In all inputs: what networks make of large samples, such as photographs, is large too.
+_NUMBERS_AT_ONCE = 300_000 * 784
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class Evaluation:
         self._models = models
         self._names = {name for name, _ in models.model.named_parameters()}
         # A few models at a time, so that large data sets do not need memory for all of them.
-        self._at_once = max(1, _SAMPLES_AT_ONCE // batches.samples)
+        at_once = min(_SAMPLES_AT_ONCE // batches.samples, _NUMBERS_AT_ONCE // batches.numbers)
+        self._at_once = max(1, at_once)
         self.rows: Rows = rows or []
 
     @torch.no_grad()

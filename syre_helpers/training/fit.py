@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,9 @@ from .device import existing_device
 from .evaluation import Params, Run, State, table_of
 from .identity import identity
 from .loop import train
-from .options import MakeOptimizer, Measure, Options, Schedule, due, last_due
+from .options import MakeOptimizer, Measure, Options, Schedule, due, forget, last_due
 from .processes import Processes
+from .stacked.memory import out_of_memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,8 +153,23 @@ def fit(
             kept.save(state | {"random": random.drawn()})
         processes.wait()  # no process goes on before it is whole
 
-    rows = train(one, options, batches, state, keep, kept.due, silent=not processes.main)
+    with _advice(batch_size):
+        rows = train(one, options, batches, state, keep, kept.due, silent=not processes.main)
     return table_of(one.runs, rows)
+
+
+@contextmanager
+def _advice(batch_size: int | None) -> Iterator[None]:
+    """Say what to do where memory runs out: unlike in `fit_many`, there is nothing to halve."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if out_of_memory(error):
+            error.add_note(
+                f"fit trains one model on whole batches (batch_size={batch_size}): make them "
+                "smaller, or measure fewer samples at once"
+            )
+        raise
 
 
 class _OneModel:
@@ -185,12 +202,12 @@ class _OneModel:
     def begin(self) -> None:
         """Go where the arm starts."""
         self._write(self._run.arm.start(self._run.initial, self._run.seed))
-        self._pull = self._run.arm.pull(self._run.initial, self._run.seed, 0)
+        self._pull = self._pull_at(0)
 
     def advance(self, step: int, batch: Batch) -> None:
         """Take a step, counted from 0, and let the arm do what it does after it."""
         if due(self._run.arm.pull_every, step):
-            self._pull = self._run.arm.pull(self._run.initial, self._run.seed, step)
+            self._pull = self._pull_at(step)
         self._options.set_rate(self.optimizer, self._rate, step)
         self.model.train()
         self.optimizer.zero_grad()
@@ -198,7 +215,7 @@ class _OneModel:
         self._pull_once()
         self.optimizer.step()
         if due(self._run.arm.event_every, step + 1):
-            self._write(self._run.arm.event(self._detached(), self._run.seed, step + 1))
+            self._event(step + 1)
 
     def show_finished(self, look: Callable[[], None]) -> None:
         """Call a function that sees the arm's finished parameters; the trained ones come back."""
@@ -223,7 +240,7 @@ class _OneModel:
         self.optimizer.load_state_dict(state["optimizer"])
         # A pull depends on the initial parameters and the step of its last renewal only.
         renewed = last_due(self._run.arm.pull_every, state["step"])
-        self._pull = self._run.arm.pull(self._run.initial, self._run.seed, renewed)
+        self._pull = self._pull_at(renewed)
 
     def map(
         self, function: Callable[[Params], Tensor], which: Sequence[int], at_once: int
@@ -234,6 +251,24 @@ class _OneModel:
     def predict(self, values: Params, x: Tensor | None) -> Tensor:
         """Return the model's output."""
         return self._processes.output(self.model, x)
+
+    def _pull_at(self, step: int) -> Pull:
+        """Return the arm's pull, whose tensors lie in memory as the parameters do."""
+        pull = self._run.arm.pull(self._run.initial, self._run.seed, step)
+        # In another order, as of images with channels last, each would need operations of its own.
+        parts = (
+            {name: _laid_out(value, self.params[name]) for name, value in part.items()}
+            for part in (pull.centre, pull.xi, pull.mask)
+        )
+        return Pull(pull.weight_decay, *parts)
+
+    @torch.no_grad()
+    def _event(self, step: int) -> None:
+        before = {name: p.clone() for name, p in self.params.items()}
+        self._write(self._run.arm.event(self._detached(), self._run.seed, step))
+        if self._run.arm.resets_moments:
+            for name, p in self.params.items():
+                forget(self.optimizer, p, p != before[name])
 
     @torch.no_grad()
     def _pull_once(self) -> None:
@@ -260,3 +295,7 @@ class _OneModel:
         for name, value in values.items():
             if self.params[name].requires_grad:
                 self.params[name].copy_(value)
+
+
+def _laid_out(value: Tensor, like: Tensor) -> Tensor:
+    return value if value.stride() == like.stride() else torch.empty_like(like).copy_(value)

@@ -261,6 +261,25 @@ def last_due(every: int, step: int) -> int:
     return step - step % every if every else 0
 
 
+def forget(optimizer: Optimizer, p: Tensor, where: Tensor, model: int | None = None) -> None:
+    """Set to zero what an optimizer remembers, its moments, of some entries of a parameter.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Any; before its first step it remembers nothing.
+    p : Tensor
+        One of its parameters.
+    where : Tensor of bool
+        The entries, in the shape of `p`, or of one model's part of it.
+    model : int, optional
+        Which model, for parameters that are stacked along a leading model axis.
+    """
+    for kept in optimizer.state.get(p, {}).values():
+        if isinstance(kept, Tensor) and kept.shape == p.shape:
+            (kept if model is None else kept[model]).masked_fill_(where, 0)
+
+
 def columns_of(arms: Sequence[Arm]) -> list[dict[str, Any]]:
     """Return the columns that describe each arm in a table: its label and its settings.
 

@@ -80,7 +80,7 @@ def at_speed(wanted: Speed) -> Iterator[None]:
         _SPEED.reset(token)
 
 
-def hastened(model: nn.Module) -> nn.Module:
+def hastened(model: nn.Module, *, alone: bool = True) -> nn.Module:
     """Return a model whose passes run at the `speed` that is in force.
 
     Parameters
@@ -88,6 +88,9 @@ def hastened(model: nn.Module) -> nn.Module:
     model : nn.Module
         Changed in place: its forward pass, and how its filters lie in memory. Names and values of
         its parameters stay. Its outputs are float32.
+    alone : bool
+        False where it stands for models that are stacked, whose steps are compiled as a whole or
+        not at all. Default True.
 
     Returns
     -------
@@ -95,15 +98,16 @@ def hastened(model: nn.Module) -> nn.Module:
         The same model.
     """
     how = speed()
+    compiled = how.compiled and alone
     if how.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if not (how.bf16 or how.channels_last or how.compiled):
+    if not (how.bf16 or how.channels_last or compiled):
         return model
 
     def forward(x: Tensor) -> Tensor:
         if how.channels_last and x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
-        run = _compiled if how.compiled and model.training else _plain
+        run = _compiled if compiled and model.training else _plain
         # Without a cache: what it kept of a parameter would outlive the parameter's next step where
         # models are stacked.
         with torch.autocast(x.device.type, torch.bfloat16, how.bf16, cache_enabled=False):

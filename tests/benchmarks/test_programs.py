@@ -292,3 +292,27 @@ def test_a_point_is_measured_in_a_process_of_its_own(growth):
     assert found["memory_mb"] > 4 * 4 * 4 * parameters / 1e6
     with pytest.raises(ValueError, match="arms"):
         growth.in_a_process(dataclasses.replace(point, arms=0), growth.QUICK)
+
+
+# ---- on a GPU ----------------------------------------------------------------------------------
+
+
+def test_calls_of_fit_many_are_timed_by_stretches_of_steps(program, harness, tmp_path, monkeypatch):
+    graphs = program("graphs")
+    monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")  # a compiler would take most of the time
+    rows = ran(harness, "graphs", tmp_path)
+    assert [r["form"] for r in rows] == list(graphs.FORMS)
+    assert {r["rounds"] for r in rows} == {graphs.QUICK.stretches}
+    assert all(0 < r["ms_low"] <= r["ms"] <= r["ms_high"] for r in rows)
+
+
+@pytest.mark.parametrize("name", ["many_models", "computed_cost", "step_alone", "graphs"])
+def test_a_brief_run_is_one_comparison(program, name):
+    module = program(name)
+    on_gpu = getattr(module, "ON_GPU", {}) | module.BRIEF
+    settings = dataclasses.replace(module.FULL, **on_gpu)
+    if name == "many_models":
+        (cell,) = module.cells(settings)
+        assert (cell.models, cell.compiled) == (256, True)
+    if name == "step_alone":
+        assert settings.sizes == (10**9,)

@@ -149,10 +149,33 @@ def distance_of_the_saddle(curvature=-0.3, decay=0.1, theta_0=0.02):
     return abs(low)
 
 
+def shrunk_to(left, lr, decay):
+    """Return after how many steps a weight without gradient is that small: as SGD has it."""
+    weight = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=lr * 100, weight_decay=decay)  # 100 steps in one
+
+    def step(weight):
+        weight.grad = torch.zeros_like(weight)
+        optimizer.step()
+        return weight
+
+    return 100 * steps_until(lambda weight: weight.item() <= left, step, weight)
+
+
+def bias_at_zero(bias=-7.0, centre=0.01, lr=0.1, decay=1e-4, at_once=1000):
+    """Return after how many steps a pull without gradient has brought a bias to zero."""
+    rate = lr * decay * at_once
+    return at_once * steps_until(lambda p: p >= 0, lambda p: p - rate * (p - centre), bias)
+
+
 ANSWERS = {
     "continuous_symmetries_survivor": survivor_by_projection,
     "continuous_symmetries_quiet_place": quiet_place_by_constraints,
     "dead_neurons_best_share": best_share_by_search,
+    "does_it_happen_gate": lambda bias, gain: torch.where(
+        gain > 0, -bias / gain, bias / gain
+    ),  # where the size of the standardised value makes it zero
+    "does_it_happen_shrinking": shrunk_to(1e-8, 0.1, 0.002),
     "how_strong_extra_steps": later_escape(),
     "how_strong_weakest_swap": weakest_swap_with_loops,
     "how_strong_planes": 3.8e13,
@@ -182,6 +205,10 @@ ANSWERS = {
     "what_is_proved_distance": distance_of_the_saddle(),
     "when_not_to_share": share_at_rest(),
     "when_not_to_trapped": trapped_by_curvature,
+    "your_own_model_open": lambda bias, gain, dead: torch.stack(
+        [g.abs() if d else b for b, g, d in zip(bias, gain, dead, strict=True)]
+    ),
+    "your_own_model_wait": bias_at_zero(),
     "why_training_falls_in_longer_plateau": steps_until(
         lambda u: u >= 1e-3, lambda u: u * (1 + 0.01 * 0.5), 1e-9
     ),

@@ -14,14 +14,24 @@ from syre_helpers.training.checkpoint import Checkpoint
 # where a gradient is next to zero, its sign is the step.
 SMALL = {
     "beta_vae": {"steps": 12, "betas": (1.0,), "hidden": 8},
+    "closed_gates": {"steps": 2, "blocks": 1, "pixels": 8, "n_test": 40},
     "compatibility": {"epochs": 1, "width": 4, "fix_shares": ()},
     "dead_neurons": {"steps": 40, "d": 10, "samples": 30},
     "identical_units": {"steps": 20},
     "linear_vae": {"steps": 20},
     "mode_connectivity": {"steps": 20, "widths": (6,), "points": 3},
+    "persistence": {"rows": 4, "rank": 1, "lengths": (20,), "kick_every": 15},
     "plasticity": {"tasks": 2, "steps": 10, "layers": 1, "width": 8},
     "reinforcement": {"phases": 1, "rollouts": 2, "checkpoint_every": 2, "pull_to_start": False},
     "simclr": {"steps": 12, "hidden": (16,), "ablation": False, "sigma_ratios": (0.1,)},
+    "symmetry_degree": {
+        "d": 8,
+        "steps": 20,
+        "decays": (0.1,),
+        "rates": (0.1,),
+        "sigmas": (0.1,),
+        "pulls": (0.1,),
+    },
     "supervised_collapse": {"steps": 20, "hidden": (12,), "decays": (0.1,), "rank_samples": 40},
 }
 
@@ -94,17 +104,22 @@ def end():
     return end
 
 
+KEYS = ("beta", "weight_decay", "spectrum", "first")
+
+
 @pytest.fixture(scope="session")
 def no_op():
     """Return the function `no_op(table)`: the table of a run in which syre is plain decay."""
 
     def no_op(table):
         plain = table.method == "plain decay"
-        if "variant" in table:
+        varied = "variant" in table and "from the planes" in set(table.variant)
+        if "variant" in table and not varied:
             plain &= table.variant.fillna("") == ""
         first = list(table).index("step") + 1
-        measured = [c for c in table.columns[first:] if c != "variant"]
-        keys = [k for k in ("beta", "weight_decay") if k in table and table[k].nunique() > 1]
+        keys = [k for k in KEYS if k in table and table[k].nunique() > 1]
+        keys += ["variant"] if varied else []
+        measured = [c for c in table.columns[first:] if c not in ("variant", *keys)]
         keys += ["seed", "step"]
         syre = table.method.isin(["syre", "syre + D"])
         as_decay = table[syre].drop(columns=measured)

@@ -10,6 +10,7 @@ import torch
 import syre_helpers as sh
 from syre_helpers import experiments
 from syre_helpers.experiments import compatibility
+from syre_helpers.experiments._rules import interval
 from syre_helpers.training.options import columns_of
 from tools.build import chapters
 
@@ -62,8 +63,8 @@ def table_of(record):
     for arm in record.table.arm.unique():
         if arm == "plain decay":
             continue
-        values = 100 * (accuracy[arm] - accuracy["plain decay"])
-        mean, low, high = (signed(values.mean() + k * values.sem()) for k in (0, -2, 2))
+        found = interval(100 * (accuracy[arm] - accuracy["plain decay"]))
+        mean, low, high = map(signed, (found.mean, found.low, found.high))
         lines.append(f"| {arm} | {mean} ({low} to {high}) |")
     return "\n".join(lines)
 

@@ -45,14 +45,44 @@ def test_a_step_has_the_same_batch_whatever_came_before():
     assert torch.equal(forward.x_test, split.x_test[:, forward.permutation])
 
 
-def test_hidden_layers_are_those_of_the_model():
+@pytest.mark.parametrize("normed", [False, True])
+@pytest.mark.parametrize("network", ["mlp", "cnn"])
+def test_hidden_layers_are_those_of_the_model(network, normed):
     torch.manual_seed(0)
-    model = mlp([5, 4, 3, 2], "relu")
-    x = torch.randn(7, 5)
-    hidden = tasks.hidden_layers(state(model), x)
-    assert len(hidden) == 2
-    torch.testing.assert_close(hidden[0], model[:2](x))
-    torch.testing.assert_close(hidden[1], model[:4](x))
+    model = tasks.make_network(small(network=network, channels=(3, 4)), normed)
+    x = torch.randn(7, 64)
+    hidden = tasks.hidden_layers(model, state(model), x)
+    places = [k for k, module in enumerate(model) if isinstance(module, torch.nn.ReLU)]
+    assert len(hidden) == len(places) == (2 if network == "mlp" else 3)
+    for outputs, place in zip(hidden, places, strict=True):
+        torch.testing.assert_close(outputs, model[: place + 1](x))
+    assert model(x).shape == (7, 10)
+    norms = [m for m in model if isinstance(m, torch.nn.LayerNorm | torch.nn.GroupNorm)]
+    assert len(norms) == normed * len(places)
+
+
+@pytest.mark.parametrize("network", ["mlp", "cnn"])
+def test_units_that_are_made_anew_are_found_in_the_network(network):
+    config = small(network=network, channels=(3, 4))
+    stream = tasks.Stream(config)
+    torch.manual_seed(0)
+    params = state(tasks.make_network(config))
+    outputs = stream.activations(params, 3)
+    weights = [name for name in params if name.endswith("weight")]
+    assert [first for first, _ in outputs] == [w.removesuffix(".weight") for w in weights[:-1]]
+    for (layer, following), output in outputs.items():
+        assert output.shape[:2] == (16, len(params[f"{layer}.weight"]))
+        # Where a unit's output were larger, only the layer that reads it would see that.
+        assert params[f"{following}.weight"][0].numel() % output.shape[1] == 0
+    x, _ = stream(2)
+    torch.testing.assert_close(
+        next(iter(outputs.values())),
+        torch.func.functional_call(
+            tasks.make_network(config)[: 3 if network == "cnn" else 2],
+            {n: p for n, p in params.items() if n == weights[0] or n == weights[0][:-6] + "bias"},
+            (x,),
+        ),
+    )
 
 
 def test_all_alike_is_the_nearest_symmetric_state():
@@ -76,8 +106,9 @@ def test_all_alike_is_the_nearest_symmetric_state():
 @pytest.mark.parametrize("preset", ["tuned", "tuned-adamw"])
 def test_every_method_is_tuned_with_the_same_number_of_settings(preset):
     settings = plasticity.grid(plasticity.PRESETS[preset])
-    methods = pd.Series([setting.arm.method for setting in settings])
-    assert methods.value_counts().unique().tolist() == [8]
+    groups = pd.Series([setting.group for setting in settings])
+    assert groups.value_counts().unique().tolist() == [8]
+    assert groups.nunique() == 11
     assert len(set(settings)) == len(settings)
 
 
@@ -88,14 +119,15 @@ def test_the_tuning_picks_the_best_and_runs_it_on_fresh_seeds():
     assert set(final.seed) == {2, 3}
     config = small("tuned", tuning_seeds=2, vanilla_lrs=RATES)
     settings = plasticity.grid(config)
-    for method in ("plain decay", "W-fix", "ReDo", "syre"):
+    for group in ("plain decay", "W-fix", "ReDo", "LayerNorm", "syre, default"):
         scores = {
             setting: experiments.rows_of(tried[tried.lr == setting.lr], setting.arm).score.mean()
             for setting in settings
-            if setting.arm.method == method
+            if setting.group == group
         }
         assert len(scores) == 8
-        row = final[final.method == method].iloc[0]
+        own = final[final.method == group] if group in set(final.method) else final
+        row = (own if group in set(final.method) else own[own.sigma_ratio == 0.01]).iloc[0]
         (chosen,) = (
             setting
             for setting in scores
@@ -105,6 +137,16 @@ def test_the_tuning_picks_the_best_and_runs_it_on_fresh_seeds():
         assert scores[chosen] == max(scores.values())
     for claim in plasticity.CLAIMS:
         assert len(claim.values(table)) == 2
+
+
+def test_each_seed_has_tasks_and_batches_of_its_own():
+    """What one seed shows does not depend on the others; two seeds share the images only."""
+    both = experiments.run("plasticity", **SMALL)
+    alone = experiments.run("plasticity", **SMALL | {"seeds": (1,)})
+    again = both[both.seed == 1].reset_index(drop=True)
+    pd.testing.assert_frame_equal(again, alone, rtol=1e-5)
+    first, second = (tasks.Stream(small(), number) for number in (0, 1))
+    assert not torch.equal(first.permutation, second.permutation)
 
 
 def test_columns_of_a_run():

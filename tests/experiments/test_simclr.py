@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import pandas as pd
 import pytest
 import torch
 from torch.nn import functional
@@ -55,6 +56,23 @@ def test_partners_are_two_views_of_one_image():
     test, _ = views(config, images, "test")
     assert not torch.equal(x, other)
     assert not torch.equal(views(config, images, "train", 0)[0], test), "the test has its own"
+    assert not torch.equal(views(config, images, "train", 5, seed=1)[0], x)
+
+
+def test_each_seed_trains_on_views_of_its_own(small, monkeypatch):
+    seen = set()
+
+    def recorded(config, images, *purpose, seed=0):
+        seen.add((*purpose, seed))
+        return views(config, images, *purpose, seed=seed)
+
+    monkeypatch.setattr(simclr, "views", recorded)
+    config = small("simclr", steps=3)
+    both = simclr.run(config)
+    assert {("train", step, seed) for step in range(3) for seed in (0, 1)} <= seen
+    alone = simclr.run(dataclasses.replace(config, seeds=(1,)))
+    of_seed = both[both.seed == 1].reset_index(drop=True)
+    pd.testing.assert_frame_equal(of_seed, alone, check_exact=True)
 
 
 def test_a_reflection_of_the_last_layer_is_a_symmetry():
@@ -84,8 +102,8 @@ def test_what_the_quick_run_must_show_beside_its_claims(quick, end):
     assert missing["vanilla"].mean() < 0.05
     gain = probe["syre 30%"] - probe["plain decay"]
     assert gain.mean() > 2 * gain.std()
-    for ratio in ("0.01", "0.1", "0.3"):
-        arm, control = f"syre {ratio:.0%}", f"bias added after {ratio:.0%}"
+    for strength in (" 1%", " 10%", " 30%", ", sigma_0 = 0.01", ", sigma_0 = 0.1"):
+        arm, control = f"syre{strength}", f"bias added after{strength}"
         assert missing[control].mean() < missing[arm].mean() + 0.05
         assert probe[control].mean() > probe[arm].mean() - 0.03
     assert probe["fresh last layer"].mean() > probe["syre 10%"].mean()

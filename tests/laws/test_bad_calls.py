@@ -705,6 +705,8 @@ SETTINGS = {
         "augment": ((1,), "True or False"),
         "epochs": ((0,), "must"),
     },
+    "persistence": {"learned": ((2,), "must"), "rank": ((4,), "must")},
+    "symmetry_degree": {"d": ((7,), "must"), "rates": (((1,),), "must")},
     "reinforcement": {
         "gamma": ((2,), "must"),
         "log_every": ((4, 0), "must"),

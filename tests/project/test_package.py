@@ -22,6 +22,7 @@ CONTRACT = {
     "Reflection": ["involution", "centre"],
     "permutation_reflection": ["model", "layer", "i", "j", "outgoing", "norm"],
     "sign_reflection": ["model", "layer", "i"],
+    "find_reflections": ["model", "example_input", "outputs", "penalty"],
     "rotation_reflection": ["left", "right", "n", "left_axis", "right_axis"],
     "Syre": ["weight_decay", "sigma_ratio", "sigma_0", "sigma_D", "seed"],
     "effective_rank": ["x"],

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from syre_helpers.training.batches import BatchOrder, StackedOrder
+from syre_helpers.training.batches import Batches, BatchOrder, StackedOrder
 
 
 def test_the_order_is_the_one_that_results_were_recorded_with():
@@ -37,3 +37,15 @@ def test_stacked_batches_are_those_of_single_models():
         assert torch.equal(stacked.at(step), torch.stack([order.at(step) for order in single]))
     with pytest.raises(ValueError, match="batch_size=21"):
         BatchOrder(20, 21, 0)
+
+
+def test_the_size_of_data_is_that_of_its_larger_part():
+    def pair(n):
+        return torch.zeros(n, 3, 4), torch.zeros(n)
+
+    both = Batches((*pair(5), *pair(7)), torch.zeros(1), None)
+    assert (both.samples, both.numbers) == (7, 7 * 12)
+    alone = Batches((None, torch.zeros(5)), torch.zeros(1), None)
+    assert (alone.samples, alone.numbers) == (5, 1)
+    function = Batches(lambda step: pair(2), torch.zeros(1), None)
+    assert (function.samples, function.numbers) == (1, 1)

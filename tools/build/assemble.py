@@ -42,8 +42,12 @@ def assemble(names: list[str]) -> None:
     copied = {chapters.SOURCE / top: chapters.ROOT / top for top in ("_config.yml", "_toc.yml")}
     for file in templates.FOLDER.glob("autosummary/*"):
         copied[chapters.SOURCE / "tools" / "templates" / "autosummary" / file.name] = file
-    for file in (chapters.ROOT / "results").glob("*.[cj]s*"):  # which the ledger offers
-        copied[chapters.SOURCE / "results" / file.name] = file
+    results = chapters.ROOT / "results"
+    for file in [
+        *results.glob("*.[cj]s*"),
+        *results.glob("cuda/*.[cj]s*"),
+    ]:  # which the ledger offers
+        copied[chapters.SOURCE / "results" / file.relative_to(results)] = file
     for target, file in copied.items():
         files.write(target, file.read_bytes())
     wanted = set(copied)

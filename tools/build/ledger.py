@@ -17,6 +17,8 @@ from tools.build import chapters, files
 from tools.build.templates import render
 
 RESULTS = chapters.ROOT / "results"
+# Written by tools/gpu.
+ON_GPU = RESULTS / "cuda"
 # Written by benchmarks/paper_presets.py.
 TIMED = RESULTS / "not_run.csv"
 PAGE = chapters.BOOK / "reference" / "paper-against-book.md"
@@ -51,6 +53,7 @@ CHAPTERS = {
     "plasticity": "practice/loss-of-plasticity",
     "reinforcement": "practice/reinforcement-learning",
     "mode_connectivity": "practice/mode-connectivity",
+    "closed_gates": "practice/your-own-model",
     "compatibility": "remedy/what-it-costs",
     "persistence": "remedy/syre",
     "symmetry_degree": "remedy/how-strong",
@@ -67,7 +70,7 @@ def main() -> int:
 def page() -> str:
     """Return the whole page."""
     told = [experiment(name, chapter) for name, chapter in CHAPTERS.items()]
-    return render("ledger.md.j2", experiments=told, words=WORDS, run_name=run_name)
+    return render("ledger.md.j2", experiments=told, words=WORDS, run_name=run_name, place=place)
 
 
 def experiment(name: str, chapter: str) -> dict[str, Any]:
@@ -83,14 +86,17 @@ def experiment(name: str, chapter: str) -> dict[str, Any]:
         "judged": judged,
         "overall": [overall(found) for _, found in judged],
         "data": ", ".join(sorted({data_of(run) for run in longer})) or "the chapter's run alone",
-        "missing": [(p, effort(name, p)) for p in module.PRESETS if p not in runs],
+        "missing": [
+            (p, effort(name, p), command(name, p)) for p in module.PRESETS if p not in runs
+        ],
     }
 
 
 def records(name: str) -> dict[str, experiments.Record]:
     """Return an experiment's recorded runs by preset, the quick ones first."""
-    tables = sorted(RESULTS.glob(f"{name}-*.csv"))
-    found = {f.stem.removeprefix(f"{name}-"): experiments.read_record(f) for f in tables}
+    found: dict[str, experiments.Record] = {}
+    for file in [*sorted(RESULTS.glob(f"{name}-*.csv")), *sorted(ON_GPU.glob(f"{name}-*.csv"))]:
+        found.setdefault(file.stem.removeprefix(f"{name}-"), experiments.read_record(file))
     order = sorted(found, key=lambda p: (not p.startswith("quick"), p))
     return {preset: found[preset] for preset in order}
 
@@ -107,6 +113,13 @@ def overall(judged: list[dict[str, str]]) -> str:
     if not words:
         return "not run"
     return words.pop() if len(words) == 1 else "runs differ"
+
+
+def place(name: str, preset: str) -> str:
+    """Return the path of a run's files in `results/`, without their endings."""
+    file = RESULTS / f"{name}-{preset}.csv"
+    folder = "" if file.exists() else f"{ON_GPU.name}/"
+    return f"results/{folder}{name}-{preset}"
 
 
 def run_name(preset: str, run: experiments.Record) -> str:
@@ -135,6 +148,13 @@ def effort(name: str, preset: str) -> str:
                 about = f"{hours:.0f}" if hours >= 10 else f"{hours:.2g}"
                 return f", about {about} hours on {facts['where']} ({begun(row)})"
     return ""
+
+
+def command(name: str, preset: str) -> str:
+    """Return the command that runs a preset; those for a GPU have one of their own."""
+    if preset.startswith("cuda"):
+        return f"python -m tools.gpu --only {name}-{preset}"
+    return f"python -m syre_helpers run {name} --preset {preset}"
 
 
 def begun(row: dict[str, str]) -> str:

@@ -34,7 +34,7 @@ EXTRAS = {
 
 
 def setup_cell(url: str, extra: str = "") -> str:
-    """Return the text of a notebook's first code cell, which installs what is missing, or says so."""
+    """Return the text of a notebook's first code cell: it installs what is missing, or says so."""
     # An address that is none would be tried in vain.
     option = f"[{extra}]" if extra else ""
     needed = ", ".join(
@@ -47,8 +47,8 @@ def setup_cell(url: str, extra: str = "") -> str:
         + (missing + install if chapters.is_published(url) else "")
         + missing
         + "    raise ModuleNotFoundError(\n"
-        f'        "This notebook needs syre_helpers{option}, which is not installed. In a copy of the "\n'
-        f'        "book\'s repository run `pip install .{option}`, and restart the kernel."\n'
+        f'        "This notebook needs syre_helpers{option}, which is missing. In a copy of "\n'
+        f'        "the book\'s repository run `pip install .{option}`, and restart the kernel."\n'
         "    )"
     )
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .axes import Labels
 from .graph import Graph, Node, Value
-from .labels import FIXED, Axis, Label, Labels, Part, Tree, atoms
+from .labels import FIXED, Axis, Part, Tree, atoms, tree_of
 
 MOST_PASSES = 12
 _EVERY = frozenset(range(64))
@@ -311,25 +312,12 @@ def structure(graph: Graph, fallback: Rule) -> Structure:
         before = len(stacked)
         engine.run()
         done = not engine.labels.changed and len(stacked) == before
-        known = [engine.labels.tree(label) for label in engine.labels.made]
+        known = [tree_of(label) for label in engine.labels.made]
         if done:
             break
         if len(stacked) != before:
             known = []
+    if not done:
+        engine.left.append(Left("", "", f"labels still changed after {MOST_PASSES} passes"))
     sources = {one.number: engine.infos[one.number] for one in graph.sources}
     return Structure(engine.labels, sources, engine.tensors, engine.mixed, engine.left)
-
-
-__all__ = [
-    "FIXED",
-    "RULES",
-    "Engine",
-    "Info",
-    "Label",
-    "Left",
-    "Rule",
-    "Stack",
-    "Structure",
-    "rule",
-    "structure",
-]

@@ -9,11 +9,12 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.optim import Optimizer
 
 from ...removal import Arm, Pull
 from ...removal.pull import stack_pulls, write_pull
 from ..evaluation import Params, Run
-from ..options import due, generators_kept, last_due, made_with_seed
+from ..options import due, forget, generators_kept, last_due, made_with_seed
 
 Stacked = dict[str, Tensor]
 
@@ -147,12 +148,18 @@ class Ensemble:
             if due(self.runs[k].arm.pull_every, step):
                 write_pull(self.pull, k, self._pull_of(self.runs[k], step))
 
-    def events(self, step: int) -> None:
-        """Let arms change their parameters between steps."""
+    @torch.no_grad()
+    def events(self, step: int, optimizer: Optimizer) -> None:
+        """Let arms change their parameters between steps, and what the optimizer knows of them."""
         for k in self._visited:
             arm, seed = self.runs[k].arm, self.runs[k].seed
-            if due(arm.event_every, step):
-                self._rewrite(k, arm.event, seed, step)
+            if not due(arm.event_every, step):
+                continue
+            before = {name: p[k].clone() for name, p in self.params.items()}
+            self._rewrite(k, arm.event, seed, step)
+            if arm.resets_moments:
+                for name, p in self.params.items():
+                    forget(optimizer, p, p[k] != before[name], k)
 
     def show_finished(self, look: Callable[[], None]) -> None:
         """Call a function that sees the arms' finished parameters; the trained ones come back."""

@@ -131,7 +131,7 @@ class _InTraining(Ensemble):
         self._options.set_rate(self._optimizer, self._rate, step)
         self.renew_pulls(step)
         self._step(step, batch)
-        self.events(step + 1)
+        self.events(step + 1, self._optimizer)
 
     def state(self) -> State:
         """Return the state of the models that a checkpoint holds."""

@@ -113,3 +113,19 @@ def test_what_was_not_run_says_how_much_of_it_was(tmp_path, monkeypatch):
     words = ledger.effort("b", "paper")
     assert words == ", about 0.031 hours on an abacus (judged by `short`; none of it was run)"
     assert ledger.effort("a", "other") == ""
+
+
+def test_a_run_on_a_gpu_is_a_row_of_its_own_with_its_device(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    monkeypatch.setattr(ledger, "ON_GPU", tmp_path / "cuda")
+    for folder, preset, device in (("", "quick", "cpu"), ("cuda", "cuda", "A large GPU")):
+        record = run(0.0, preset=preset)[preset]
+        record.provenance["device"] = device
+        experiments.write_record(record, tmp_path / folder / f"a-{preset}.csv")
+    found = ledger.records("a")
+    assert {p: r.provenance["device"] for p, r in found.items()} == {
+        "quick": "cpu", "cuda": "A large GPU",
+    }  # fmt: skip
+    assert ledger.place("a", "quick") == "results/a-quick"
+    assert ledger.place("a", "cuda") == "results/cuda/a-cuda"
+    assert ledger.command("a", "cuda") == "python -m tools.gpu --only a-cuda"

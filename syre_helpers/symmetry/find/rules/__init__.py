@@ -1,6 +1,6 @@
 """What each operator says about the axes that it reads and makes."""
 
-from . import contractions, indexing, pointwise, shapes
+from . import contractions, indexing, pointwise, reductions, shapes
 from .pointwise import elementwise
 
-__all__ = ["contractions", "elementwise", "indexing", "pointwise", "shapes"]
+__all__ = ["contractions", "elementwise", "indexing", "pointwise", "reductions", "shapes"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine import FIXED, Engine, Info, rule
+from ..engine import Engine, Info, rule
 from ..graph import Node, Value
-from ..labels import Axis, Tangled
+from ..labels import FIXED, Axis, Tangled
 from .pointwise import sum_
 
 

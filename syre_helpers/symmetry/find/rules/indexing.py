@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..engine import FIXED, Engine, Info, rule
+from ..engine import Engine, Info, rule
 from ..graph import Node, Value
-from ..labels import Axis
+from ..labels import FIXED, Axis
 from .shapes import argument, size_along
 
 
