@@ -106,7 +106,9 @@ def _decay(model: nn.Module, weight_decay: float | None) -> Decay | None:
         if adding is not None:
             theta_0[name] = adding.theta_0
             found.add(adding.weight_decay)
-    own = {p: name for name, p in named.items()}  # the syre may be that of a larger model
+    own: dict[Tensor, str] = {
+        p: name for name, p in named.items()
+    }  # the syre may be that of a larger model
     for attachment in attachments():
         theirs = {name: p for name, p in attachment.named.items() if p in own}
         pull = getattr(attachment.apply, "pull", None)
