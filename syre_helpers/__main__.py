@@ -43,6 +43,8 @@ _BATCH = (
 _EXTRAS = {
     "vision": "PIL",
     "train": "accelerate",
+    "frameworks": "lightning",
+    "timm": "timm",
     "rl": "gymnasium",
     "cluster": "distributed",
 }
