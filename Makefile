@@ -34,7 +34,7 @@ SLOW := $(if $(FAST),-m "not slow",)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book strict execute test lint format serve offline pdf browse colab elsewhere binder mutants kills bench gpu gpu-pack ledger picture links lock clean
+.PHONY: help setup book strict execute test lint format serve offline pdf browse colab elsewhere binder mutants kills bench gpu gpu-pack census ledger picture links lock clean
 
 help:  ## print this list
 	@echo "make TARGET, where TARGET is one of:"

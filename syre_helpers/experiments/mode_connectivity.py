@@ -73,7 +73,7 @@ PRESETS = {
     # The paper has no such experiment. Lim et al. (2024) connect residual networks on CIFAR-10; the
     # network here is this paper's ResNet-18, with BatchNorm. Chosen for this book: schedule and
     # decay, which are usual ones; no augmentation; 8 pairs.
-    "paper": Config(
+    "full-size": Config(
         data="cifar10",
         network="resnet18",
         widths=(64,),

@@ -57,7 +57,8 @@ PRESETS = {
         fix_shares=(0.1, 0.3),
         fix_kappas=(0.25, 1.0),
     ),
-    # Nine settings per method on four seeds, then the best of each on eight others.
+    # Nine settings per method on four seeds, then the best of each on sixteen others, none of which
+    # is one of the quick run's.
     "quick-tuned": Config(
         sigma_ratios=(1.0,),
         fix_shares=(0.3,),
@@ -66,6 +67,7 @@ PRESETS = {
         lrs=(0.01, 0.03, 0.1),
         decays=(0.3, 1.0, 3.0),
         vanilla_lrs=(0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1),
+        seeds=tuple(range(8, 24)),
     ),
     "paper": _ANT,
     # 82,000 steps per agent, about twelve minutes on one core: far too short for what the paper

@@ -48,7 +48,7 @@ def test_it_holds_the_package_with_its_types_and_nothing_else(wheel):
     assert wheel.name == f"syre_helpers-{sh.__version__}-py3-none-any.whl"
     names = zipfile.ZipFile(wheel).namelist()
     here = {str(f.relative_to(chapters.ROOT)) for f in chapters.PACKAGE.rglob("*")}
-    wanted = {name for name in here if name.endswith((".py", ".pyi", "py.typed"))}
+    wanted = {name for name in here if name.endswith((".py", ".pyi", "py.typed", ".csv"))}
     assert {"syre_helpers/py.typed", "syre_helpers/__init__.pyi"} <= wanted
     assert {name for name in names if ".dist-info/" not in name} == wanted
     assert any(name.endswith("LICENSE") for name in names)

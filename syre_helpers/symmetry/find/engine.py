@@ -317,5 +317,7 @@ def structure(graph: Graph, fallback: Rule) -> Structure:
             break
         if len(stacked) != before:
             known = []
+    if not done:
+        engine.left.append(Left("", "", f"labels still changed after {MOST_PASSES} passes"))
     sources = {one.number: engine.infos[one.number] for one in graph.sources}
     return Structure(engine.labels, sources, engine.tensors, engine.mixed, engine.left)

@@ -220,6 +220,20 @@ def record(
     Graph
         The operations in order, with the values of the outputs.
     """
+    try:
+        return _recorded(model, functionalize(call, remove="mutations"), state, moving, inputs)
+    except (RuntimeError, NotImplementedError):
+        # Some models ask for what it cannot do; then what is written in place is seen as such.
+        return _recorded(model, call, state, moving, inputs)
+
+
+def _recorded(
+    model: nn.Module,
+    call: Callable[[Mapping[str, Tensor], Any], list[Tensor]],
+    state: Mapping[str, Tensor],
+    moving: Mapping[str, str],
+    inputs: Any,
+) -> Graph:
     recorder = Recorder()
     for name, kind in moving.items():
         recorder.declare(state[name], kind, name)
@@ -227,7 +241,7 @@ def record(
         if isinstance(one, Tensor):
             recorder.declare(one, "input")
     with torch.no_grad(), plain_kernels(), named_calls(model, recorder.calls), recorder:
-        outputs = functionalize(call, remove="mutations")(state, inputs)
+        outputs = call(state, inputs)
         recorder.graph.outputs = [recorder.value(one) for one in outputs]
     return recorder.graph
 

@@ -166,7 +166,11 @@ class Network:
     def penalised(self, state: Mapping[str, Tensor]) -> Tensor:
         """Return the penalty at a state."""
         assert self.penalty is not None
-        own = {f"model.{name}": value for name, value in self.only(state).items()}
+        own = {
+            # A penalty asks which parameters train.
+            f"model.{name}": value.detach().requires_grad_(self.moving.get(name) == "parameter")
+            for name, value in self.only(state).items()
+        }
         with torch.no_grad():
             value = functional_call(_Penalised(self.model, self.penalty), own, ())
         return check_scalar("penalty", value)

@@ -54,7 +54,8 @@ def swap(model: nn.Module, example_input: Any, layer: str, i: int, j: int) -> Re
         if family.kind not in ("permutation", "rotation"):
             continue
         (unit, at), (other, beside) = _place(site, i), _place(site, j)
-        if min(unit, other) < 0 or at != beside or unit == other:
+        alone = _alone(site, i) and _alone(site, j)
+        if min(unit, other) < 0 or at != beside or unit == other or not alone:
             continue
         row = family_of(network, family)
         if family.kind == "permutation":
@@ -91,7 +92,7 @@ def flip(model: nn.Module, example_input: Any, layer: str, i: int) -> Reflection
     """
     for network, family, site in _families(model, example_input, layer, (i,)):
         unit, at = _place(site, i)
-        if unit < 0 or family.kind == "permutation":
+        if unit < 0 or family.kind == "permutation" or not _alone(site, i):
             continue
         row = family_of(network, family)
         if family.kind == "sign":
@@ -137,6 +138,12 @@ def _families(
                     if prover.prove([family], _DRAWS, 0):
                         yield network, family, site
                     break
+
+
+def _alone(site: Site, unit: int) -> bool:
+    """Test whether nothing else on the axis moves with a unit, as the rest of its head might."""
+    same = (site.unit == site.unit[unit]) & (site.own == site.own[unit])
+    return int(same.sum()) == 1
 
 
 def _place(site: Site, unit: int) -> tuple[int, int]:
