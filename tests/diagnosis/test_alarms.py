@@ -86,7 +86,7 @@ def test_no_false_alarm_and_none_missed(name):
 def test_no_false_alarm_and_none_missed_over_more(name):
     """Twice as long and eight seeds: 80 healthy trainings and 40 that collapse.
 
-    With ReLU some of the healthy ones, by their ranks, do lose more than 5% of their units to closed
-    gates at this learning rate (4 and 5 of 64 were seen). That alarm is true, and let pass here.
+    With ReLU some of the healthy ones, by their ranks, do lose more than 5% of their units to
+    closed gates at this learning rate (4 and 5 of 64 were seen). That alarm is true, and passes.
     """
     check(name, 800, range(100, 108), gates=True)
