@@ -1,5 +1,6 @@
 from . import (
     data,
+    diagnosis,
     exercises,
     experiments,
     interactive,
@@ -11,6 +12,7 @@ from . import (
     symmetry,
     training,
 )
+from .diagnosis import diagnose
 from .measures import (
     active_latents,
     alpha_req,
@@ -52,6 +54,8 @@ __all__ = [
     "data",
     "dead_fraction",
     "degree_of_symmetry",
+    "diagnose",
+    "diagnosis",
     "dormant_ratio",
     "duplicate_fraction",
     "effective_parameters",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import experiments
 from ._provenance import check_writable, describe_machine, describe_versions
+from .diagnosis import diagnose_checkpoint
 from .experiments._grid import Cell, collect, run_cells
 from .experiments.record import Record, run_recorded, write_record
 from .training import pick_device
@@ -31,9 +32,19 @@ _SET = (
     "several settings, every combination is run. Where a setting is a row of numbers, they are one "
     'value: --set sigma_ratios=0.1,0.2; several rows are written "(0.1, 0.2), (0.5,)"'
 )
+_CHECKPOINT = (
+    "a state dict that torch.save wrote, or safetensors. It is diagnosed by its weights alone, or, "
+    "with --model and --batch, by what the model does; no code of the file is run"
+)
+_BATCH = (
+    "what the model is called with, written by torch.save: a tensor, several, or a dict of them; "
+    "with --loss a pair (inputs, targets)"
+)
 _EXTRAS = {
     "vision": "PIL",
     "train": "accelerate",
+    "frameworks": "lightning",
+    "timm": "timm",
     "rl": "gymnasium",
     "cluster": "distributed",
 }
@@ -94,8 +105,19 @@ def _parser() -> argparse.ArgumentParser:
         help="a folder in which the run keeps its state, and from which the same command goes on",
     )
     run.add_argument("--out", type=Path, help="a .csv file; the provenance goes beside it")
-    doctor = commands.add_parser("doctor", help="what this machine has")
+    doctor = commands.add_parser("doctor", help="what a checkpoint has, or what this machine has")
     doctor.set_defaults(work=_doctor)
+    doctor.add_argument("checkpoint", nargs="?", type=Path, help=_CHECKPOINT)
+    doctor.add_argument(
+        "--model", metavar="MODULE:FUNCTION", help="makes the model, without weights"
+    )
+    doctor.add_argument("--batch", type=Path, help=_BATCH)
+    doctor.add_argument(
+        "--loss", help="of torch.nn.functional, such as cross_entropy; needs --batch"
+    )
+    doctor.add_argument(
+        "--weight-decay", type=float, help="of the training, for the rates of pairs"
+    )
     return parser
 
 
@@ -292,6 +314,21 @@ def _last_means(table: pd.DataFrame, tried: list[str]) -> str:
 
 
 def _doctor(options: argparse.Namespace) -> None:
+    if options.checkpoint is not None:
+        print(
+            diagnose_checkpoint(
+                options.checkpoint,
+                model=options.model,
+                batch=options.batch,
+                loss=options.loss,
+                weight_decay=options.weight_decay,
+            )
+        )
+        return
+    for name in ("model", "batch", "loss", "weight_decay"):
+        if getattr(options, name) is not None:
+            argument = name.replace("_", "-")
+            raise ValueError(f"--{argument} goes with a checkpoint: doctor FILE --{argument} ...")
     packages = ("torch", "numpy", "pandas", "matplotlib", "seaborn", "scikit-learn")
     device = pick_device(quiet=True)
     for name, fact in {**describe_versions(packages), **describe_machine(device)}.items():
@@ -300,6 +337,7 @@ def _doctor(options: argparse.Namespace) -> None:
         found = importlib.util.find_spec(module) is not None
         print(f"extra {extra}: {'installed' if found else f'not installed ({module})'}")
     print(f"device that would be used: {device}")
+    print("to diagnose a model: doctor CHECKPOINT [--model module:function --batch FILE]")
 
 
 if __name__ == "__main__":

@@ -285,7 +285,7 @@ def wrapped_training(accelerator, folder):
 # An experiment without BatchNorm, which several processes on a CPU refuse.
 TINY = {
     "dim": 16, "depth": 1, "steps": 3, "batch_size": 7, "seeds": 1, "decays": (0.5,),
-    "sigma_ratios": (0.3,), "rank_samples": 10,
+    "sigma_ratios": (0.3,), "sigmas": (), "rank_samples": 10,
 }  # fmt: skip
 
 

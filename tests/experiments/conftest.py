@@ -15,7 +15,14 @@ from syre_helpers.training.checkpoint import Checkpoint
 SMALL = {
     "beta_vae": {"steps": 12, "betas": (1.0,), "hidden": 8},
     "closed_gates": {"steps": 2, "blocks": 1, "pixels": 8, "n_test": 40},
-    "compatibility": {"epochs": 1, "width": 4, "fix_shares": ()},
+    "compatibility": {
+        "epochs": 1,
+        "width": 4,
+        "fix_shares": (),
+        "sigmas": (0.1,),
+        "shifted_sigmas": (),
+        "added_sigmas": (),
+    },
     "dead_neurons": {"steps": 40, "d": 10, "samples": 30},
     "identical_units": {"steps": 20},
     "linear_vae": {"steps": 20},

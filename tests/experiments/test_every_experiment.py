@@ -49,7 +49,7 @@ VERDICTS = {
     ),
     "reinforcement": (
         [YES, YES, YES, OPEN, HOLDS, YES, NO, OPEN],
-        [YES, YES, YES, YES, OPEN, YES, NO, NO],
+        [YES, YES, YES, YES, FAILS, YES, NO, NO],
     ),
     "mode_connectivity": (
         [YES] + [HOLDS] * 6 + [YES, OPEN, HOLDS, OPEN],
@@ -58,7 +58,8 @@ VERDICTS = {
     "persistence": ([HOLDS] * 9, [HOLDS, HOLDS, HOLDS, FAILS, FAILS, HOLDS, HOLDS, HOLDS, FAILS]),
     "symmetry_degree": (
         [OPEN, YES, NO, YES, YES, HOLDS, HOLDS, OPEN],
-        [OPEN, NO, NO, NO, YES, HOLDS, FAILS, OPEN],
+        # A degree that does not change has no jump.
+        [NO, NO, YES, NO, YES, HOLDS, FAILS, OPEN],
     ),
 }
 # Packages without which an experiment cannot run.

@@ -2,6 +2,7 @@
 
 import importlib.util
 
+import pytest
 import torch
 
 import page_blocks
@@ -9,6 +10,14 @@ import syre_helpers as sh
 from tools.build import chapters
 
 PAGE = chapters.BOOK / "reference" / "recipes.md"
+
+
+FRAMEWORKS = ("lightning", "transformers", "peft", "timm")
+
+
+def framework_of(code):
+    """Return the last of the libraries that a block imports: PEFT's needs transformers, too."""
+    return next((one for one in reversed(FRAMEWORKS) if f"import {one}" in code), None)
 
 
 def test_the_recipes_run_as_they_stand(tmp_path, monkeypatch):
@@ -19,7 +28,9 @@ def test_the_recipes_run_as_they_stand(tmp_path, monkeypatch):
     said = page_blocks.run(
         PAGE,
         page,
-        skip=lambda code: not there and ("PPO" in code or "agent()" in code),
+        skip=lambda code: (
+            framework_of(code) is not None or (not there and ("PPO" in code or "agent()" in code))
+        ),
     )
     assert "the state has seed=3, this remedy was attached with seed=7" in said
     assert not list(tmp_path.iterdir()), "nothing is left behind"
@@ -32,3 +43,20 @@ def test_the_recipes_run_as_they_stand(tmp_path, monkeypatch):
     sh.reference.pull_(one, theta_0, D, lr=0.1, weight_decay=0.5)
     page["pull_"](other, pasted, lr=0.1, weight_decay=0.5)
     assert torch.equal(one["w"], other["w"])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_recipe_of_a_library_runs_with_it(framework, tmp_path, monkeypatch):
+    """Beside what the first block of the page defines, each of them stands alone."""
+    try:
+        importlib.import_module(framework)
+    except (ImportError, RuntimeError) as error:  # as of a torchvision for another PyTorch
+        pytest.skip(f"{framework}: {error}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    first = page_blocks.blocks(PAGE)[0][0]
+    own = [code for code, _ in page_blocks.blocks(PAGE) if framework_of(code) == framework]
+    assert len(own) == 1
+    page_blocks.run(PAGE, {"__name__": "__main__"}, skip=lambda code: code not in (first, *own))
+    assert not list(tmp_path.iterdir()), "nothing is left behind"

@@ -34,22 +34,26 @@ IMPORTED = {
     "_pytest": "pytest",
     "dateutil": "python-dateutil",
     "iniconfig": "iniconfig",
-    "joblib": "joblib",
     "lazy_loader": "lazy-loader",
+    "mpmath": "mpmath",
     "numpy": "numpy",
     "packaging": "packaging",
     "pandas": "pandas",
     "pluggy": "pluggy",
-    "psutil": "psutil",
     "pygments": "pygments",
     "pytest": "pytest",
-    "sklearn": "scikit-learn",
-    "scipy": "scipy",
-    "six": "six",
+    "sympy": "sympy",
     "torch": "torch",
+    "torchgen": "torch",
     "tqdm": "tqdm",
+    "triton": "triton",
     "typing_extensions": "typing-extensions",
 }
+# What pytest loads where it is installed, and does without elsewhere.
+_PLUGINS = {
+    "anyio", "execnet", "hypothesis", "platformdirs", "py", "pytest_timeout", "sortedcontainers",
+    "xdist",
+}  # fmt: skip
 # Of these, what a bare machine lacks: wheels are carried. Nothing at present: what draws, downloads
 # and shows widgets is imported where it is used, and no part of the run does.
 CARRIED: tuple[str, ...] = ()
@@ -141,7 +145,7 @@ def imported_in_a_rehearsal(only: Sequence[str] = (), out: Path | None = None) -
     Returns
     -------
     list of str
-        In the order of the alphabet.
+        In the order of the alphabet, without what belongs to plugins of pytest.
     """
     with tempfile.TemporaryDirectory() as folder:
         noted = Path(folder, "noted")
@@ -152,7 +156,9 @@ def imported_in_a_rehearsal(only: Sequence[str] = (), out: Path | None = None) -
         path = os.pathsep.join([folder, str(ROOT)])
         environment = {**os.environ, "PYTHONPATH": path, "SYRE_NOTED": str(noted)}
         subprocess.run(command, cwd=ROOT, env=environment, check=False)
-        return sorted({name for file in noted.iterdir() for name in file.read_text().split()})
+        found = {name for file in noted.iterdir() for name in file.read_text().split()}
+    # A name with an underscore belongs to the package that it was compiled for.
+    return sorted(n for n in found - _PLUGINS if not n.startswith("_") or n in IMPORTED)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ def idle_regions(layout: Layout, prover: Prover) -> list[Region]:
                 slope = _taken(piece.of(gradients), places).norm()
                 size = float(slope * _taken(piece.of(prover.state), places).norm())
             sizes.append((size, (piece, places)))
+    del gradients  # as large as the model
     largest = max((size for size, _ in sizes), default=0.0)
     flat = [region for size, region in sizes if not size > _IDLE * largest]
     # Without a slope need not be without effect: a model may detach what it reads, and ReLUs may

@@ -138,7 +138,7 @@ class Network:
     def _written(self) -> list[str]:
         """Return the buffers that a forward pass in training writes to."""
         names = [name for name, b in self.model.named_buffers() if b.is_floating_point()]
-        state = {name: value.clone() for name, value in self.state.items()}
+        state = {n: v.clone() if n in names else v for n, v in self.state.items()}
         try:
             self.model.train()
             self.run(state, self.inputs)

@@ -106,7 +106,7 @@ class Prover:
         """Return the gradients of a random combination of all outputs, None where that fails."""
         network = self.network
         names = [name for name, kind in network.moving.items() if kind == "parameter"]
-        leaves = {name: self.state[name].clone().requires_grad_() for name in names}
+        leaves = {name: self.state[name].detach().requires_grad_() for name in names}
         state = {**self.state, **leaves}
         source = generator(network.seed, "find", "outputs")
         try:

@@ -1,0 +1,261 @@
+"""The classes of units of a model: from the symmetries that were found, or row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map
+
+from ..removal.names import canonical_name
+from ..symmetry import Family, Symmetries, find_reflections
+from .units import Part, Role, State, UnitClass
+
+LeftOut = list[tuple[str, str]]
+_MOST_ROWS = 6000  # of a matrix; those with more are vocabularies, or take hours
+_SAMPLES = 4  # that the search for symmetries is run on
+
+
+def classes_of(
+    model: nn.Module, inputs: Any, found: Symmetries | None, state: State, left_out: LeftOut
+) -> list[UnitClass]:
+    """Return the classes of units of a model.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any model.
+    inputs : Any
+        What it is called with.
+    found : Symmetries or None
+        What `find_reflections` returned; None to call it.
+    state : mapping of str to Tensor
+        Parameters and buffers, by canonical name.
+    left_out : list
+        Takes what could not be followed.
+
+    Returns
+    -------
+    list of UnitClass
+        One per family of permutations and its members, one per family of rotations, and one per
+        family of sign flips of other units. Where nothing was found, the rows of each weight.
+    """
+    if found is None:
+        try:
+            found = symmetries_of(model, inputs)
+        except Exception as error:  # whatever a stranger's model raises
+            words = str(error).splitlines() or [type(error).__name__]
+            left_out.append(("symmetries", f"{words[0][:200]}; each row of a weight is a unit"))
+            return classes_of_rows(state, left_out)
+    modules = {canonical_name(f"{name}.")[:-1]: m for name, m in model.named_modules()}
+    classes = list(_of_families(found, modules, left_out))
+    for one in found.left_out:
+        left_out.append(
+            (f"{one.operator} in {one.module}" if one.module else one.operator, one.why)
+        )
+    if not any(one.parts for one in classes):
+        left_out.append(("symmetries", "no units change places; each row of a weight is a unit"))
+        return classes_of_rows(state, left_out)
+    return _named_apart(classes)
+
+
+def symmetries_of(model: nn.Module, inputs: Any) -> Symmetries:
+    """Return the symmetries of a model, searched for on few samples if it takes them.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any model.
+    inputs : Any
+        What it is called with.
+
+    Returns
+    -------
+    Symmetries
+        As of `find_reflections`, and with its errors.
+    """
+    leaves = [leaf for leaf in tree_flatten(inputs)[0] if isinstance(leaf, Tensor) and leaf.ndim]
+    if len({len(leaf) for leaf in leaves}) == 1 and len(leaves[0]) > _SAMPLES:
+        few = tree_map(
+            lambda leaf: leaf[:_SAMPLES] if isinstance(leaf, Tensor) and leaf.ndim else leaf, inputs
+        )
+        try:
+            return find_reflections(model, few)
+        except ValueError:
+            pass
+    return find_reflections(model, inputs)
+
+
+def _of_families(
+    found: Symmetries, modules: Mapping[str, nn.Module], left_out: LeftOut
+) -> Iterator[UnitClass]:
+    """Yield the classes of all families whose units own scalars."""
+    permuted = [one for one in found if one.kind == "permutation"]
+    signs = [one for one in found if one.kind == "sign" and one.candidate is not None]
+    for family in permuted:
+        flipped = any(_same_units(family, one) for one in signs)
+        kinds = ("permutation", "sign") if flipped else ("permutation",)
+        for member in range(family.count):
+            yield _class(family, kinds, member, modules)
+    for family in found:
+        if family.kind == "rotation" and family.count == 1:  # swaps are among the rotations
+            yield _class(family, ("rotation",), 0, modules)
+    for family in found:
+        if family.kind == "module swap":
+            left_out.append(
+                (f"swaps of {', '.join(family.layers[:3])}", "modules are not compared")
+            )
+        covered = any(_same_units(one, family) for one in permuted)
+        lone = family.kind == "sign" and not covered and family.candidate is not None
+        heads = family.kind == "rotation" and family.count > 1
+        if heads or (lone and family.units > 1):
+            yield _together(family)
+
+
+def _same_units(family: Family, other: Family) -> bool:
+    same = (family.units, family.count) == (other.units, other.count)
+    return same and set(other.tensors) <= set(family.tensors)
+
+
+def _class(
+    family: Family, kinds: tuple[str, ...], member: int, modules: Mapping[str, nn.Module]
+) -> UnitClass:
+    """Return the class of one member of a family, such as one head."""
+    assert family.candidate is not None
+    parts = []
+    for site in family.candidate.sites:
+        raw = site.piece.name
+        if raw.startswith("noise "):
+            continue
+        name, entry = canonical_name(raw), site.piece.entry
+        module = modules.get(name.rpartition(".")[0])
+        role: Role | None = "buffer" if raw in family.buffers else None
+        rows: Callable[[Tensor], Tensor] | None = None
+        entries = None
+        if site.others or entry is not None:
+
+            def rows(tensor: Tensor, site: Any = site) -> Tensor:
+                piece = tensor if site.piece.entry is None else tensor[site.piece.entry]
+                return site.rows(piece, family.count, family.units)[member]
+
+        else:
+            place = torch.where((site.unit >= 0) & (site.own == member), site.unit, -1)
+            order = place.argsort(stable=True)
+            entries = order[int((place < 0).sum()) :].view(family.units, -1)
+        parts.append(Part(name, site.axis, entries, role or role_of(module, name, site.axis), rows))
+    name = family.layers[0] + (f" [{family.per} {member}]" if family.count > 1 else "")
+    return UnitClass(name, kinds, family.units, tuple(parts))
+
+
+def _together(family: Family) -> UnitClass:
+    """Return the class of a family whose members are judged together."""
+
+    def vectors(state: State) -> Tensor:
+        raw = {name: state[canonical_name(name)] for name in family.tensors if "noise " not in name}
+        # The state is what the model computes with, whose planes are centred at 0.
+        return family.vectors({n: p + family.centre.get(n, 0) for n, p in raw.items()})
+
+    name = family.layers[0] + (f" [{family.count} {family.per}s]" if family.count > 1 else "")
+    return UnitClass(name, (family.kind,), family.units, (), vectors)
+
+
+def _named_apart(classes: list[UnitClass]) -> list[UnitClass]:
+    """Return the classes, those of one name numbered."""
+    seen: dict[str, int] = {}
+    named = []
+    for one in classes:
+        seen[one.name] = seen.get(one.name, 0) + 1
+        name = one.name if seen[one.name] == 1 else f"{one.name} ({seen[one.name]})"
+        named.append(UnitClass(name, one.kinds, one.width, one.parts, one.vectors))
+    return named
+
+
+def role_of(module: nn.Module | None, tensor: str, axis: int) -> Role:
+    """Return the role that the entries along one axis of a parameter have for their units.
+
+    Parameters
+    ----------
+    module : nn.Module or None
+        The module that the parameter belongs to.
+    tensor : str
+        Its name.
+    axis : int
+        The axis.
+
+    Returns
+    -------
+    str
+        As in `Part`.
+    """
+    kinds = {kind.__name__ for kind in type(module).__mro__}
+    if any("Norm" in kind for kind in kinds):
+        return "gain" if tensor.endswith("weight") else "shift"
+    if "bias" in tensor.rpartition(".")[2]:
+        return "shift"
+    # Most weights are (outputs, inputs, ...).
+    if isinstance(module, nn.modules.conv._ConvTransposeNd) or "Conv1D" in kinds:
+        return "outgoing" if axis == 0 else "incoming"
+    if isinstance(module, nn.Embedding):
+        return "incoming"
+    return "incoming" if axis == 0 else "outgoing"
+
+
+def classes_of_rows(state: State, left_out: LeftOut) -> list[UnitClass]:
+    """Return a class for the rows of each weight, with the bias and the norm that follow it.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        In the order of the layers.
+    left_out : list
+        Takes what has too many rows.
+
+    Returns
+    -------
+    list of UnitClass
+        With incoming weights only.
+    """
+    stems: dict[str, dict[str, Tensor]] = {}
+    norms = [name.rpartition(".")[0] for name in state if name.endswith("running_var")]
+    for name, tensor in state.items():
+        stem, _, last = name.rpartition(".")
+        stems.setdefault(stem, {})[last] = tensor
+    classes: list[UnitClass] = []
+    for stem, tensors in stems.items():
+        before = classes[-1] if classes else None
+        if stem in norms:
+            width = len(tensors["running_var"])
+            if before is not None and width == before.width:
+                parts = before.parts + _parts(stem, tensors, width)
+                classes[-1] = UnitClass(before.name, before.kinds, width, parts)
+            continue
+        for last, tensor in tensors.items():
+            name = f"{stem}.{last}" if stem else last
+            if tensor.ndim < 2 or len(tensor) < 2 or not tensor.is_floating_point():
+                continue
+            if len(tensor) > _MOST_ROWS:
+                left_out.append((name, f"{len(tensor)} rows: a vocabulary, or too many to compare"))
+                continue
+            own = {last: tensor}
+            bias = tensors.get(last.replace("weight", "bias"))
+            if bias is not None and bias is not tensor and bias.shape == (len(tensor),):
+                own[last.replace("weight", "bias")] = bias
+            classes.append(UnitClass(name, ("rows",), len(tensor), _parts(stem, own, len(tensor))))
+    return classes
+
+
+def _parts(stem: str, tensors: Mapping[str, Tensor], width: int) -> tuple[Part, ...]:
+    entries = torch.arange(width)[:, None]
+    normed = "running_var" in tensors
+    parts = []
+    for last, tensor in tensors.items():
+        role: Role = "incoming" if tensor.ndim > 1 else "shift"
+        if last.startswith("running"):
+            role = "buffer"
+        elif normed and last == "weight":
+            role = "gain"
+        if tensor.ndim:
+            parts.append(Part(f"{stem}.{last}" if stem else last, 0, entries, role))
+    return tuple(parts)

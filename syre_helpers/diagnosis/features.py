@@ -1,0 +1,190 @@
+"""What the units of a class do on a batch: recorded while the model runs, and kept small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .units import Part, UnitClass
+
+_KEPT = 4096  # samples for the spectra; dead units are told from all of them
+_BIAS_LAST = ("Linear", "Conv1D", "LayerNorm", "RMSNorm", "Embedding")
+
+
+@dataclass
+class Features:
+    """The values of some units, (samples, units); positions of images and sequences are samples.
+
+    Parameters
+    ----------
+    values : Tensor
+        At most 4096 samples, evenly chosen, float64.
+    low, high : Tensor
+        Least and largest value of each unit over all samples, (units,).
+    samples : int
+        Number of all samples.
+    eps : float
+        Relative rounding of the values as they were computed.
+    shut : Tensor, optional
+        Which units had only negative values before the activation, and only 0 behind it.
+    where : str
+        The module at which they were recorded.
+    read : bool
+        Whether they are what that module reads, rather than what it makes.
+    """
+
+    values: Tensor
+    low: Tensor
+    high: Tensor
+    samples: int
+    eps: float
+    where: str
+    read: bool
+    shut: Tensor | None = None
+
+    def constant(self, tolerance: float) -> Tensor:
+        """Return which units do not vary, next to the more active units of the class."""
+        spread = self.high - self.low
+        size = torch.maximum(self.high.abs(), self.low.abs())
+        usual = spread.quantile(0.9)
+        # Where most do not vary, rounding counts as nothing too.
+        usual = usual if usual > 0 else spread.max()
+        return (spread <= tolerance * usual) | (spread <= 8 * self.eps * size)
+
+
+class Recorder:
+    """Hooks that record the units of one class while a model runs.
+
+    Parameters
+    ----------
+    units : UnitClass
+        The class.
+    modules : dict of str to nn.Module
+        All modules of the model, by name.
+    """
+
+    def __init__(self, units: UnitClass, modules: dict[str, nn.Module]) -> None:
+        self._values: list[Tensor] = []
+        self._low: list[Tensor] = []
+        self._high: list[Tensor] = []
+        self._before: list[Tensor] = []
+        self._samples, self._eps = 0, 0.0
+        self.width = units.width
+        self.where: str | None = None
+        self.read = False
+        self._handles = []
+        readers = [part for part in units.parts if part.role == "outgoing"]
+        makers = [part for part in units.parts if part.role in ("gain", "incoming")]
+        for part in readers:
+            if (found := _module(part, modules)) is not None:
+                name, module = found
+                self._handles.append(module.register_forward_pre_hook(self._read(part)))
+                self.where, self.read = name, True
+                break
+        for part in makers:
+            if (found := _module(part, modules)) is not None:
+                name, module = found
+                record = self._made(part, keep=self.where is None)
+                self._handles.append(module.register_forward_hook(record))
+                self.where = self.where or name
+                break
+
+    def remove(self) -> None:
+        """Take the hooks away."""
+        for handle in self._handles:
+            handle.remove()
+
+    def features(self) -> Features | None:
+        """Return what was recorded, or None if nothing was."""
+        if not self._values or self.where is None:
+            return None
+        low, high = torch.stack(self._low).amin(0), torch.stack(self._high).amax(0)
+        shut = None
+        if self._before:
+            shut = (torch.stack(self._before).amax(0) <= 0) & (low == 0) & (high == 0)
+        values = _evenly(torch.cat(self._values))
+        return Features(values, low, high, self._samples, self._eps, self.where, self.read, shut)
+
+    def _read(self, part: Part) -> Callable[..., None]:
+        def hook(module: nn.Module, arguments: tuple[object, ...]) -> None:
+            if arguments and isinstance(arguments[0], Tensor):
+                self._keep(_by_unit(module, part, arguments[0]))
+
+        return hook
+
+    def _made(self, part: Part, keep: bool) -> Callable[..., None]:
+        def hook(module: nn.Module, arguments: tuple[object, ...], output: object) -> None:
+            if not isinstance(output, Tensor):
+                return
+            values = _by_unit(module, part, output)
+            if values is None:
+                return
+            if keep:
+                self._keep(values)
+            else:
+                self._before.append(values.amax(0).double().cpu())
+
+        return hook
+
+    def _keep(self, values: Tensor | None) -> None:
+        if values is None or not values.numel():
+            return
+        self._samples += len(values)
+        self._eps = torch.finfo(values.dtype).eps
+        self._low.append(values.amin(0).double().cpu())
+        self._high.append(values.amax(0).double().cpu())
+        self._values.append(_evenly(values).double().cpu())
+
+
+def _evenly(values: Tensor) -> Tensor:
+    return values[:: -(-len(values) // _KEPT)]
+
+
+def _module(part: Part, modules: dict[str, nn.Module]) -> tuple[str, nn.Module] | None:
+    """Return the module that a tensor belongs to, if its inputs and outputs lie as expected."""
+    name = part.tensor.rpartition(".")[0]
+    module = modules.get(name)
+    if module is None or unit_axis(module) is None:
+        return None
+    if part.entries is None:
+        return None
+    if part.role == "outgoing" and getattr(module, "groups", 1) != 1:
+        return None  # its weight does not say which of its inputs a group reads
+    return name, module
+
+
+def unit_axis(module: nn.Module) -> int | None:
+    """Return the axis of a module's input and output along which units lie; None if not known."""
+    kinds = {kind.__name__ for kind in type(module).__mro__}
+    if kinds & set(_BIAS_LAST):
+        return -1
+    if isinstance(module, nn.modules.conv._ConvNd | nn.modules.batchnorm._BatchNorm | nn.GroupNorm):
+        return 1
+    return None
+
+
+@torch.no_grad()
+def _by_unit(module: nn.Module, part: Part, values: Tensor) -> Tensor | None:
+    """Return values as (samples, units): all other axes, and a unit's several entries, count."""
+    axis = unit_axis(module)
+    assert axis is not None
+    assert part.entries is not None
+    if isinstance(module, nn.modules.conv._ConvNd):  # without a batch axis
+        axis = values.ndim - len(module.kernel_size) - 1
+    if not values.is_floating_point() or values.ndim < 2:
+        return None
+    entries = part.entries.to(values.device)
+    if int(entries.max()) >= values.shape[axis]:
+        return None
+    chosen = values.detach().movedim(axis, -1)[..., entries.T.flatten()]
+    return chosen.reshape(-1, entries.shape[0])
+
+
+def recorded(recorders: Sequence[Recorder]) -> list[Features | None]:
+    """Return the features of several classes, and take their hooks away."""
+    for one in recorders:
+        one.remove()
+    return [one.features() for one in recorders]

@@ -1,0 +1,221 @@
+"""One forward and one backward pass of a model, which is left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..removal.names import canonical_name, named_parameters
+from .features import Features, Recorder, recorded
+from .units import UnitClass
+
+Loss = Callable[[Any, Any], Tensor]
+
+
+@dataclass
+class Observed:
+    """What a run of the model showed.
+
+    Parameters
+    ----------
+    features : list of Features
+        One per class; None where they could not be recorded.
+    gradient : dict of str to Tensor, optional
+        Of the loss, by canonical name; None without a loss.
+    outputs : int, optional
+        Size of the output's last axis.
+    targets, labels : bool
+        Whether there are targets, and whether they are classes.
+    left_out : list of tuple of str
+        What could not be done, and why.
+    """
+
+    features: list[Features | None]
+    gradient: dict[str, Tensor] | None = None
+    outputs: int | None = None
+    targets: bool = False
+    labels: bool = False
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def inputs_of(batch: Any, loss: Loss | None) -> Any:
+    """Return what the model is called with: the batch, or its first part where a loss is given."""
+    if loss is None or isinstance(batch, Mapping):
+        return batch
+    return batch[0]
+
+
+def check_batch(batch: Any, loss: Loss | None) -> None:
+    """Raise an error unless a batch is a tensor, a tuple or a mapping, and is not empty.
+
+    Parameters
+    ----------
+    batch : Any
+        As given to `diagnose`.
+    loss : callable or None
+        If given, a batch that is no mapping must be a pair.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    ValueError
+        If it is empty, or no pair though a loss is given.
+    """
+    if not isinstance(batch, Tensor | tuple | list | Mapping):
+        raise TypeError(
+            f"batch is a {type(batch).__name__}; pass a tensor, a tuple of the model's arguments, "
+            "a mapping of them by name, or (inputs, targets) together with loss=..."
+        )
+    if loss is not None and not isinstance(batch, Mapping) and not _is_pair(batch):
+        raise ValueError("with loss=..., batch must be a pair (inputs, targets) or a mapping")
+    for tensor in _tensors(batch):
+        if tensor.ndim and not tensor.numel():
+            raise ValueError(
+                f"batch is empty: a tensor of it has shape {tuple(tensor.shape)}; pass at least "
+                "one sample, better a few hundred"
+            )
+
+
+def observe(
+    model: nn.Module, classes: Sequence[UnitClass], batch: Any, loss: Loss | None
+) -> Observed:
+    """Run a model on a batch, and record its features and the gradient of its loss.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Run in evaluation mode, but for a BatchNorm that has no statistics yet; parameters,
+        gradients, buffers, modes and random state are as before afterwards.
+    classes : sequence of UnitClass
+        What to record.
+    batch : Any
+        As given to `diagnose`.
+    loss : callable, optional
+        ``loss(output, targets)``; for a mapping ``loss(output, batch)``. Default: the ``loss`` of
+        the output, if it has one.
+
+    Returns
+    -------
+    Observed
+        In parts, if the model or its loss could not be computed.
+    """
+    modules = {canonical_name(f"{name}.")[:-1]: m for name, m in model.named_modules() if name}
+    recorders = [Recorder(one, modules) for one in classes]
+    seen = Observed([None] * len(classes))
+    try:
+        with _as_it_was(model), torch.enable_grad():
+            output = _call(model, inputs_of(batch, loss))
+            seen.features = recorded(recorders)
+            _of_output(seen, output, batch, loss)
+            value = _loss(output, batch, loss)
+            if value is not None:
+                seen.gradient = _gradient(model, value, seen)
+    except Exception as error:  # whatever a stranger's model raises; the weights are still there
+        what = "the forward pass" if seen.outputs is None else "the gradient"
+        seen.left_out.append((what, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"))
+        if seen.outputs is None:
+            seen.features = [None] * len(classes)
+    finally:
+        for recorder in recorders:
+            recorder.remove()
+    return seen
+
+
+def _call(model: nn.Module, inputs: Any) -> Any:
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
+
+
+def _of_output(seen: Observed, output: Any, batch: Any, loss: Loss | None) -> None:
+    """Note the number of outputs, and whether the targets are classes."""
+    first = next(_tensors(_logits(output)), None)
+    seen.outputs = 0 if first is None or not first.ndim else first.shape[-1]
+    targets: Any = None
+    if isinstance(batch, Mapping):
+        targets = batch.get("labels")
+    elif loss is not None:
+        targets = batch[1]
+    seen.targets = targets is not None
+    seen.labels = isinstance(targets, Tensor) and not targets.is_floating_point()
+
+
+def _logits(output: Any) -> Any:
+    if isinstance(output, Mapping) and "logits" in output:
+        return output["logits"]
+    return output
+
+
+def _loss(output: Any, batch: Any, loss: Loss | None) -> Tensor | None:
+    if loss is not None:
+        return loss(output, batch if isinstance(batch, Mapping) else batch[1])
+    value = getattr(output, "loss", None)
+    if value is None and isinstance(output, Mapping):
+        value = output.get("loss")
+    return value if isinstance(value, Tensor) else None
+
+
+def _gradient(model: nn.Module, value: Tensor, seen: Observed) -> dict[str, Tensor] | None:
+    if value.ndim:
+        raise ValueError(
+            f"loss returned shape {tuple(value.shape)}; it must return a scalar, such as the mean"
+        )
+    if not bool(value.isfinite()):
+        seen.left_out.append(("the gradient", f"the loss is {value.item()}"))
+        return None
+    named = {name: p for name, p in named_parameters(model).items() if p.requires_grad}
+    if not named or not value.requires_grad:
+        seen.left_out.append(("the gradient", "no parameter requires one: the model is frozen"))
+        return None
+    gradients = torch.autograd.grad(
+        value, list(named.values()), allow_unused=True, materialize_grads=True
+    )
+    return {name: g.detach() for name, g in zip(named, gradients, strict=True)}
+
+
+@contextmanager
+def _as_it_was(model: nn.Module) -> Iterator[None]:
+    """Put a model in evaluation mode, and put modes, buffers and the random state back after it."""
+    training = {module: module.training for module in model.modules()}
+    buffers = [(b, b.detach().clone()) for b in model.buffers()]
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=[d.index or 0 for d in devices]):
+        model.eval()
+        for module in training:
+            # Running statistics that no batch has touched would be wrong by any factor.
+            if isinstance(module, _BatchNorm) and not _has_statistics(module):
+                module.train()
+        try:
+            yield
+        finally:
+            for module, mode in training.items():
+                module.training = mode
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+
+
+def _has_statistics(norm: _BatchNorm) -> bool:
+    return norm.num_batches_tracked is None or bool(norm.num_batches_tracked > 0)
+
+
+def _is_pair(batch: Any) -> bool:
+    return isinstance(batch, tuple | list) and len(batch) == 2
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _tensors(part)
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _tensors(part)
