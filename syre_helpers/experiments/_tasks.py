@@ -167,8 +167,8 @@ def layers(params: Params) -> Sequence[tuple[str, str]]:
     return [(f"{k}.weight", f"{k}.bias") for k in numbers]
 
 
-def hidden_layers(model: nn.Sequential, params: Params, x: Tensor) -> list[Tensor]:
-    """Return the outputs of the hidden layers, behind their ReLU: (samples, units, ...) each."""
+def hidden_layers(model: nn.Module, params: Params, x: Tensor) -> list[Tensor]:
+    """Return the outputs of a sequence's ReLUs: (samples, units, ...) for each hidden layer."""
     outputs = []
     for name, module in model.named_children():
         own = {p: params[f"{name}.{p}"] for p, _ in module.named_parameters()}
