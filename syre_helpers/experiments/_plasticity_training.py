@@ -12,6 +12,7 @@ from torch import Tensor
 from ..measures import dead_fraction, effective_rank
 from ..removal import Arm
 from ..training import fit_many
+from ..training.options import made_with_seed
 from ._common import file_in, optimizer
 from ._images import accuracy
 from ._plasticity_arms import LayerNorm
@@ -74,7 +75,7 @@ def _train_alike(
     file: Path | None,
 ) -> pd.DataFrame:
     """Train arms that share a network and a seed."""
-    model = make_network(config, normed)
+    model = made_with_seed(lambda: make_network(config, normed), 0)
 
     def hidden(params: Mapping[str, Tensor]) -> list[Tensor]:
         outputs = hidden_layers(model, params, stream.x_test[:256])

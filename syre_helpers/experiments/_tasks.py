@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from .._random import generator
 from ..training.batches import BatchOrder
+from ..training.options import made_with_seed
 from ._common import Descent, Seeds
 from ._images import load_images
 
@@ -91,7 +92,8 @@ class Stream:
         self._steps = config.steps
         self._number = number
         self._order = BatchOrder(len(y), config.batch_size, 1_000 + number)
-        self._model = make_network(config)
+        # Always the same one: a checkpoint tells runs apart by all that an arm refers to.
+        self._model = made_with_seed(lambda: make_network(config), 0)
         self._task = -1
         self._go_to(0)
 
@@ -165,8 +167,8 @@ def layers(params: Params) -> Sequence[tuple[str, str]]:
     return [(f"{k}.weight", f"{k}.bias") for k in numbers]
 
 
-def hidden_layers(model: nn.Sequential, params: Params, x: Tensor) -> list[Tensor]:
-    """Return the outputs of the hidden layers, behind their ReLU: (samples, units, ...) each."""
+def hidden_layers(model: nn.Module, params: Params, x: Tensor) -> list[Tensor]:
+    """Return the outputs of a sequence's ReLUs: (samples, units, ...) for each hidden layer."""
     outputs = []
     for name, module in model.named_children():
         own = {p: params[f"{name}.{p}"] for p, _ in module.named_parameters()}
