@@ -39,7 +39,17 @@ class Stack:
 
 @dataclass(frozen=True)
 class Left:
-    """An operation that could not be followed: its inputs' units are taken as told apart."""
+    """An operation that could not be followed: its inputs' units are taken as told apart.
+
+    Parameters
+    ----------
+    operator : str
+        Its name.
+    module : str
+        The module that called it.
+    why : str
+        In words.
+    """
 
     operator: str
     module: str

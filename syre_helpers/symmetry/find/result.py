@@ -45,6 +45,14 @@ class Family:
         rank(P) of one reflection: the scalars that its mirror plane lacks.
     violation : float
         Largest relative change of an output that was seen, in float64 at generic parameters.
+    tensors : tuple of str
+        Names of the parameters and buffers that move.
+    buffers : frozenset of str
+        Those of them that are buffers.
+    candidate : Candidate, optional
+        How the reflections are made; None for "idle".
+    centre : dict of str to Tensor
+        Where the mirror planes meet, by parameter: empty for 0.
     """
 
     kind: str
