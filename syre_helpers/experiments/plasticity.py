@@ -56,8 +56,17 @@ PRESETS = {
     # The paper names the data, a CNN, and a collapse of vanilla after about the sixth task. Its
     # sizes, optimizer, decay and sigma_0 are not known. The recorded run has a fully connected
     # network, as in "mnist", four times as wide. One pass over all 60,000 images a task, and twice
-    # as many tasks as vanilla is said to survive.
-    "full-size": replace(_MNIST, steps=468, width=128, batch_size=128),
+    # as many tasks as vanilla is said to survive. Recorded by version 0.1, with its arms, and with
+    # the same tasks for all seeds.
+    "full-size": replace(
+        _MNIST,
+        steps=468,
+        width=128,
+        batch_size=128,
+        sigma_ratios=(0.01, 0.3, 1.0),
+        sigmas=(),
+        fix_shares=(0.1,),
+    ),
 }
 
 

@@ -173,7 +173,7 @@ def names_of(sources):
     """Return the names that a page's imports and functions define, without what else it runs."""
     names = {}
     for source in sources:
-        for node in ast.parse(re.sub(r"(?m)^(\s*)(?:%(?=[a-z])|!).*", r"\1pass", source)).body:
+        for node in ast.parse(re.sub(r"(?m)^(\s*)(?:%(?=[a-z])|!(?!=)).*", r"\1pass", source)).body:
             if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef)):
                 with suppress(NameError):  # a default value that the page computes
                     exec(ast.unparse(node), names)
