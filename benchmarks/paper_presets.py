@@ -38,11 +38,7 @@ SHAPES = {
 # Steps before this one pay for memory and compilation.
 WARM = 2
 # Presets that are judged by a recorded one, with the same world or the same grid of settings.
-RECORDED = {
-    "plasticity:tuned-adamw": "tuned",
-    "reinforcement:quick-long": "quick",
-    "reinforcement:paper": "ant-short",
-}
+RECORDED = {"reinforcement:paper": "ant-short"}
 # Presets whose step is that of another one: the same network, the same number of images.
 SAME_STEP = {"simclr:full-size": "cifar"}
 

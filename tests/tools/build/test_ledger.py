@@ -1,5 +1,6 @@
 """The page "paper against this book" says what the files in results/ say, and no more."""
 
+import csv
 import dataclasses
 
 import pandas as pd
@@ -135,3 +136,9 @@ def test_a_run_on_a_gpu_is_a_row_of_its_own_with_its_device(tmp_path, monkeypatc
     assert ledger.place("a", "quick") == "results/a-quick"
     assert ledger.place("a", "cuda") == "results/cuda/a-cuda"
     assert ledger.command("a", "cuda") == "python -m tools.gpu --only a-cuda"
+
+
+def test_nothing_that_was_run_is_said_not_to_have_been_and_every_preset_named_is_there():
+    for row in csv.DictReader(ledger.TIMED.open(newline="")):
+        assert row["preset"] in experiments.load(row["experiment"]).PRESETS
+        assert not (ledger.RESULTS / f"{row['experiment']}-{row['preset']}.csv").exists(), row
