@@ -7,7 +7,7 @@ import torch
 
 
 def test_presets_that_were_not_run_are_timed(paper_presets, harness, tmp_path, monkeypatch):
-    arguments = ["--seconds", "0.2", "--only", "dead_neurons:paper", "reinforcement:paper"]
+    arguments = ["--seconds", "0.2", "--only", "dead_neurons:full-size", "reinforcement:paper"]
     monkeypatch.setattr(sys, "argv", ["paper_presets.py", *arguments, "--out", str(tmp_path)])
     threads = torch.get_num_threads()
     try:
@@ -33,7 +33,7 @@ def test_trainings_are_counted_without_a_step(paper_presets):
     ("name", "preset", "changes"),
     [
         ("compatibility", "full-size", {"width": 1, "n_train": 8, "epochs": 3, "sigmas": ()}),
-        ("mode_connectivity", "paper", {"widths": (1,), "points": 3, "sigma_ratios": (1.0,)}),
+        ("mode_connectivity", "full-size", {"widths": (1,), "points": 3, "sigma_ratios": (1.0,)}),
         ("simclr", "full-size", {"width": 1, "out": 2}),
         ("supervised_collapse", "vit", {"dim": 8, "depth": 1, "seeds": 2}),
     ],
@@ -49,7 +49,7 @@ def test_computed_trainings_are_those_that_a_run_begins(paper_presets, name, pre
 
 
 def test_presets_of_mlps_are_stacked(paper_presets):
-    stacked = {"simclr": "mnist", "mode_connectivity": "mnist", "dead_neurons": "paper"}
+    stacked = {"simclr": "mnist", "mode_connectivity": "mnist", "dead_neurons": "full-size"}
     for name, preset in stacked.items():
         module = paper_presets.experiments.load(name)
         assert not paper_presets.one_by_one(module, module.PRESETS[preset])
