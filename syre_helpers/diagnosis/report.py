@@ -44,17 +44,6 @@ class Report:
         What could not be done, and why.
     what : str
         What was looked at, for the headline.
-
-    Attributes
-    ----------
-    advice : str
-        What to do, following the book's decision chart.
-    alarms : dict of str to list of str
-        Alarms by class; empty if there is none.
-    table : pandas.DataFrame
-        One row per class.
-    verdict : str
-        In words, with numbers.
     """
 
     findings: Sequence[Findings]
