@@ -121,7 +121,8 @@ def run(config: Config, checkpoints: Path | None = None) -> pd.DataFrame:
         The columns of `fit_many`, at the start and at the end; spectrum; degree, the share of the
         mirror planes that the weights are nearer to than `near`; and excess, the loss (without
         decay) above its minimum, in units of that where all planes meet. A seed sets mirrors,
-        start, and the unstructured spectrum.
+        start, and the unstructured spectrum. What dropout leaves out is drawn for all models of
+        the run together, so that its rows, and no others, are other ones where seeds are split.
     """
     tables = []
     for spectrum in SPECTRA:

@@ -176,10 +176,12 @@ def test_split_seeds_give_the_numbers_of_the_whole(name, small, tmp_path):
     module, config = experiments.load(name), small(name, seeds=3)
     whole = module.run(config)
     split = experiments.grid(module.run, experiments.split_seeds(config, 2), tmp_path)
-    # Rounding only: with the seeds of another part every number would differ.
-    pd.testing.assert_frame_equal(
-        alike(split)[list(whole.columns)], alike(whole), rtol=2e-3, atol=1e-4, check_dtype=False
+    # PyTorch's dropout draws for all models of a run together; nothing else does.
+    ours, wanted = (
+        alike(table[table.method != "dropout"])[list(whole.columns)] for table in (split, whole)
     )
+    # Rounding only: with the seeds of another part every number would differ.
+    pd.testing.assert_frame_equal(ours, wanted, rtol=2e-3, atol=1e-4, check_dtype=False)
     assert set(split.columns) == set(whole.columns)
 
 

@@ -11,23 +11,23 @@ from syre_helpers.experiments import record
 
 
 def test_a_killed_run_goes_on(tmp_path, interrupted_at):
-    """The paper's preset on a short schedule: interrupted, run again, compared with one go."""
+    """The full-size preset on a short schedule: interrupted, run again, compared with one go."""
     module = experiments.load("dead_neurons")
-    config = experiments.configure(module, "paper", steps=60, d=20, samples=50, seeds=2)
+    config = experiments.configure(module, "full-size", steps=60, d=20, samples=50, seeds=2)
     whole = module.run(config)
     steps = interrupted_at(32)
     with pytest.raises(KeyboardInterrupt):
-        record.run_recorded("dead_neurons", "paper", config, module.run, tmp_path)
+        record.run_recorded("dead_neurons", "full-size", config, module.run, tmp_path)
     clock = tmp_path / "run.json"
     kept = json.loads(clock.read_text())
     clock.write_text(json.dumps(kept | {"seconds": 1000.0}))
-    resumed = record.run_recorded("dead_neurons", "paper", config, module.run, tmp_path)
+    resumed = record.run_recorded("dead_neurons", "full-size", config, module.run, tmp_path)
     assert resumed.provenance["seconds"] >= 1000, "the part before the interruption counts"
     assert len(steps) - 32 == 60 - 30
     pd.testing.assert_frame_equal(whole, resumed.table, check_exact=True)
     other = dataclasses.replace(config, lr=0.5)
     with pytest.raises(ValueError, match="other settings"):
-        record.run_recorded("dead_neurons", "paper", other, module.run, tmp_path)
+        record.run_recorded("dead_neurons", "full-size", other, module.run, tmp_path)
 
 
 def test_a_table_without_provenance_is_no_record(tmp_path):
