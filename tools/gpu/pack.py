@@ -49,10 +49,10 @@ IMPORTED = {
     "triton": "triton",
     "typing_extensions": "typing-extensions",
 }
-# What pytest loads where it is installed, and does without elsewhere.
+# What pytest and torch load where it is installed, and do without elsewhere.
 _PLUGINS = {
     "anyio", "execnet", "hypothesis", "platformdirs", "py", "pytest_timeout", "sortedcontainers",
-    "xdist",
+    "tabulate", "wcwidth", "xdist",
 }  # fmt: skip
 # Of these, what a bare machine lacks: wheels are carried. Nothing at present: what draws, downloads
 # and shows widgets is imported where it is used, and no part of the run does.
