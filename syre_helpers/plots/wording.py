@@ -44,7 +44,7 @@ def describe(df: pd.DataFrame, value: str, arm: str = "arm", *, seed: str = "see
     ...     }
     ... )
     >>> describe(df, "loss")
-    'syre 1.3% ± 0.0028, vanilla 1.55 ± 0.49 (mean ± sd, 2 seeds)'
+    'syre 0.0130 ± 0.0028, vanilla 1.55 ± 0.49 (mean ± sd, 2 seeds)'
     """
     rows = last_of_each_run(df, value, arm, seed)
     groups = rows.groupby(arm, sort=False)[value]
