@@ -148,7 +148,7 @@ def growth_from_both_signs(h, s, lr, gamma):
 
 
 def force_at_the_plane():
-    """Return how far one step of rate 1 gets from the plane, from the gradient of the penalty."""
+    """Return the distance from the plane after one step of rate 1 down the penalty's gradient."""
     p = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     theta_0 = torch.tensor([0.03, 0.04], dtype=torch.float64)
     (0.1 * (p - theta_0).square().sum()).backward()  # gamma is half of weight_decay

@@ -23,7 +23,7 @@ def values(model):
 
 
 def flat(model):
-    """Return what the model computes with, as one vector."""
+    """Return the effective parameters of a model as one vector."""
     return torch.cat([p.flatten() for p in sh.effective_parameters(model).values()])
 
 

@@ -315,7 +315,7 @@ def experiment(accelerator, folder):
 
 
 def command(accelerator, folder):
-    """Return what the command line says and does; it ends what joins the processes."""
+    """Return the output of the command line, which ends what joins the processes."""
     from syre_helpers import __main__
 
     def run(name, preset, *words):

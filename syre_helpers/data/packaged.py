@@ -52,7 +52,7 @@ def packaged_file(package: str, file: str) -> Path:
 
 
 def packaged_weights(package: str, file: str) -> Any:
-    """Return what a file of weights in an installed package holds, without running code in it.
+    """Return the tensors in a file of weights of an installed package; no code in it is run.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ _ROADS = {
 
 
 def advise(findings: Sequence[Findings], alarmed: Sequence[str], decay: Decay | None) -> list[str]:
-    """Return what to do, one paragraph per step.
+    """Return advice, one paragraph per step.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def advise(findings: Sequence[Findings], alarmed: Sequence[str], decay: Decay | 
 
 
 def _of_pair(found: Findings, decay: Decay | None) -> str:
-    """Return what parts a pair of a class, with numbers."""
+    """Return advice on parting the pairs of a class, with numbers."""
     pair = found.planes.closing or found.planes.nearest
     assert pair is not None
     said = f"{found.name}, units {pair.units[0]} and {pair.units[1]}: "
@@ -123,7 +123,7 @@ def _under_syre(pair: Pair) -> str:
 
 
 def _drawn_by_the_loss(pair: Pair, weight_decay: float, spread: float) -> str:
-    """Return what helps where less decay does not: a pair at rest is drawn by loss and decay."""
+    """Return advice where less decay does not help: loss and decay both draw a pair at rest."""
     stiffness = weight_decay - pair.rate_of_loss
     rests = {ratio: weight_decay * ratio * spread / stiffness for ratio in RATIOS}
     said = (

@@ -68,7 +68,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
 
 def _load(path: Path) -> Any:
-    """Return what a file of tensors holds, without running code of it."""
+    """Return the tensors of a file by name; no code in it is run."""
     with path.open("rb"):
         pass  # a file that is not there is no bad checkpoint
     try:

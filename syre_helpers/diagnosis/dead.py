@@ -134,14 +134,14 @@ def _none(units: UnitClass) -> Tensor:
 
 
 def _small(norms: Tensor | None, new: float = 0.0, tolerance: float = WEIGHTS) -> Tensor:
-    """Return which norms are next to nothing beside the larger ones, and beside a new layer's."""
+    """Return a mask of norms next to nothing beside the larger ones and beside a new layer's."""
     if norms is None:
         return torch.tensor(False)
     return norms <= tolerance * norms.quantile(0.9).clamp_min(new)
 
 
 def _silent(units: UnitClass, outgoing: Tensor, gradient: State | None) -> Tensor:
-    """Return which units nothing reads, unless all are so (a start) or a gradient mends it."""
+    """Return a mask of units that nothing reads; none if all are so, or if a gradient mends it."""
     if outgoing.ndim == 0 or outgoing.all():
         return _none(units)
     pulled = None if gradient is None else units.norms(gradient, "outgoing")

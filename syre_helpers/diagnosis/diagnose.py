@@ -123,7 +123,7 @@ def _decay(model: nn.Module, weight_decay: float | None) -> Decay | None:
 
 
 def _state(model: nn.Module) -> State:
-    """Return what the model computes with, parameters and buffers, in the order of its modules."""
+    """Return the effective parameters and the buffers of a model, in the order of its modules."""
     params = effective_parameters(model)
     buffers = {canonical_name(name): buffer for name, buffer in model.named_buffers()}
     order = {canonical_name(name): number for number, (name, _) in enumerate(model.named_modules())}
@@ -134,7 +134,7 @@ def _state(model: nn.Module) -> State:
 def _left_out(
     classes: Sequence[UnitClass], seen: Observed, decay: Decay | None
 ) -> list[tuple[str, str]]:
-    """Return what is not known of the classes, and how to make it known."""
+    """Return the gaps in what is known of the classes, and how to fill them."""
     said = []
     unseen = [
         units.name

@@ -46,7 +46,7 @@ class Features:
     shut: Tensor | None = None
 
     def constant(self, tolerance: float) -> Tensor:
-        """Return which units do not vary, next to the more active units of the class."""
+        """Return a mask of units that do not vary, next to the more active units of the class."""
         spread = self.high - self.low
         size = torch.maximum(self.high.abs(), self.low.abs())
         usual = spread.quantile(0.9)
@@ -98,7 +98,7 @@ class Recorder:
             handle.remove()
 
     def features(self) -> Features | None:
-        """Return what was recorded, or None if nothing was."""
+        """Return the recorded features, or None if there are none."""
         if not self._values or self.where is None:
             return None
         low, high = torch.stack(self._low).amin(0), torch.stack(self._high).amax(0)

@@ -22,7 +22,7 @@ from .verdict import Findings
 def judge(
     classes: Sequence[UnitClass], state: State, seen: Observed, decay: Decay | None
 ) -> list[Findings]:
-    """Return what is measured of each class.
+    """Return the findings on each class.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def _of_weights(
     gradient: State | None,
     decay: Decay | None,
 ) -> Findings:
-    """Return what is measured of a class, but for the ranks of its features."""
+    """Return the findings on a class, but for the ranks of its features."""
     found = Findings(units.name, units.kinds, units.width)
     if units.vectors is not None:
         return _of_vectors(found, units.vectors(state))
@@ -94,7 +94,7 @@ def _of_weights(
 
 
 def _of_vectors(found: Findings, vectors: Tensor) -> Findings:
-    """Return what is measured of rotations, and of the signs of units that do not change places."""
+    """Return the findings on rotations, and on signs of units that do not change places."""
     if not bool(vectors.isfinite().all()):
         return replace(found, finite=False)
     if "rotation" in found.kinds:

@@ -45,7 +45,7 @@ class Observed:
 
 
 def inputs_of(batch: Any, loss: Loss | None) -> Any:
-    """Return what the model is called with: the batch, or its first part where a loss is given."""
+    """Return the model's inputs: the batch, or its first part where a loss is given."""
     if loss is None or isinstance(batch, Mapping):
         return batch
     return batch[0]

@@ -81,7 +81,7 @@ class Report:
         return f"Collapse in {len(lines)} of {count}. " + " ".join(lines)
 
     def _caution(self) -> str:
-        """Return what a verdict without alarm does not cover."""
+        """Return a sentence on the limits of a verdict without alarm."""
         few = [one for one in self.findings if 0 < one.samples < ENOUGH_SAMPLES]
         said = ""
         if few:

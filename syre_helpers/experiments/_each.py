@@ -95,7 +95,7 @@ def _train_each_seed(
     file: str,
     settings: dict[str, Any],
 ) -> tuple[pd.DataFrame, dict[tuple[Arm, int], dict[str, Tensor]]]:
-    """Return what `train_arms` does, with all arms of a seed stacked."""
+    """Return the table and the states of `train_arms`, with all arms of a seed stacked."""
     import pandas as pd
 
     tables: list[pd.DataFrame] = []

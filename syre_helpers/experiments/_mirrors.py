@@ -81,7 +81,7 @@ def excess(params: Params) -> Tensor:
 
 
 def at_rest(a: float, decay: float, theta_0: float) -> float:
-    r"""Return where training comes to rest across one mirror plane.
+    r"""Return the point at which training comes to rest across one mirror plane.
 
     It solves :math:`y^3 - a y + \lambda (y - \theta_0) = 0`, on the side of :math:`\theta_0`.
 
@@ -155,7 +155,7 @@ _LEVELS = np.linspace(0, 0.4, 9)
 
 
 def price(rows: pd.DataFrame) -> float:
-    """Return what low symmetry costs a method: the mean excess over nine degrees of symmetry.
+    """Return the price of low symmetry: the mean excess over nine degrees of symmetry.
 
     For each degree from 0 to 0.4 it is the lowest excess that a setting of the method has at that
     degree or a lower one, and 1, the excess where all planes meet, if there is none or a worse one.

@@ -101,7 +101,7 @@ def target_of(config: Config) -> Tensor:
 
 
 def cost_of_waiting(config: Config) -> float:
-    """Return how many steps of learning each step of the first phase costs under plain decay."""
+    """Return the steps of learning that each step of the first phase costs under plain decay."""
     # What is left of the factor shrinks by 1 - lr * decay per step; then it grows by
     # 1 + lr * (2 - decay), since the target's eigenvalues are 1.
     lr, decay = config.lr, config.weight_decay
@@ -109,7 +109,7 @@ def cost_of_waiting(config: Config) -> float:
 
 
 def cost_of_resampling(config: Config) -> float:
-    """Return how many steps later training is done where the bias is drawn anew at each step."""
+    """Return the delay, in steps, of training whose bias is drawn anew at each step."""
     # The factor then rests not theta_0 away from 0 but at an average of many of them, whose
     # standard deviation is sigma_0 * sqrt(pull / (2 - pull)).
     pull = config.lr * config.weight_decay
@@ -174,7 +174,7 @@ def _growth(method: str) -> ratio:
 
 
 def _paid_for_waiting(last: pd.DataFrame) -> pd.Series:
-    """Return what a step of waiting costs plain decay, over what theory says, seed by seed."""
+    """Return the cost to plain decay of a step of waiting, over the theory's, seed by seed."""
     longest = of(method="plain decay", first=max)(last)
     middle = of(method="plain decay", first=_middle)(last)
     steps = longest["first"].iloc[0] - middle["first"].iloc[0]
@@ -182,7 +182,7 @@ def _paid_for_waiting(last: pd.DataFrame) -> pd.Series:
 
 
 def _paid_for_resampling(last: pd.DataFrame) -> pd.Series:
-    """Return how much later than under syre a resampled bias learns, over what theory says."""
+    """Return the delay of a resampled bias behind syre, over the theory's, seed by seed."""
     resampled, fixed = (of(method=m, first=max)(last).wait for m in ("resampled bias", "syre"))
     return (resampled - fixed) / cost_of_resampling(_QUICK)
 
@@ -238,7 +238,7 @@ CLAIMS = (
         comment="So what counts is that the push stays; that it is always the same does not.",
     ),
     Claim(
-        text="It learns within one and a half times the wait of syre.",
+        text="A kick that comes again learns within one and a half times the wait of syre.",
         measure=ratio(
             of(method="shrink and perturb", first=max), of(method="syre", first=max), "wait"
         ),

@@ -153,7 +153,7 @@ def _run_tuned(config: Config, checkpoints: Path | None) -> pd.DataFrame:
 
 
 def grid(config: Config) -> list[tuple[float, Arm]]:
-    """Return what the tuning tries: pairs of a learning rate and an arm, as many per method."""
+    """Return the tuning's settings: pairs of learning rate and arm, as many per method."""
     # With each learning rate it tries the decays; for W-fix its kappas in their place.
     pulls = [
         *map(arms.plain_decay, config.decays),
@@ -208,7 +208,7 @@ def _change_of_vanilla(last: pd.DataFrame) -> pd.Series:
 
 
 def _best_fix(last: pd.DataFrame) -> pd.Series:
-    """Return what W-fix earns at the settings that earn most, seed by seed."""
+    """Return the reward of W-fix at the settings that earn most, seed by seed."""
     labels = last[last.method == "W-fix"]
     if "stage" in last:
         labels = labels[labels.stage != "tuning"]
@@ -244,7 +244,7 @@ CLAIMS = (
         presets=_WALKS,
     ),
     Claim(
-        text="So does PPO with plain decay of the same strength.",
+        text="PPO with plain decay of the same strength earns more than without decay.",
         paper="decay keeps the return too, and overlaps much with syre",
         measure=difference(_DECAY, _VANILLA, "mean_after_phase_1"),
         unit=_GAIN,
@@ -278,7 +278,7 @@ CLAIMS = (
         presets=_WALKS,
     ),
     Claim(
-        text="It earns more than the best W-fix.",
+        text="Syre of 100% of the usual initial std earns more than the best W-fix.",
         measure=lambda last: _AS_LARGE(last).mean_after_phase_1 - _best_fix(last),
         unit=_GAIN,
         holds=rules.above(0),
@@ -305,7 +305,7 @@ CLAIMS = (
         presets=_AT_SAME_LR,
     ),
     Claim(
-        text="With syre of 100% of the usual initial std, it does.",
+        text="With syre of 100% of the usual initial std, the hidden layer keeps its rank.",
         paper="syre keeps the effective rank",
         measure=value(_AS_LARGE, "retained_rank"),
         unit=_KEPT,

@@ -322,7 +322,7 @@ class weight_fix(Arm):
         return Pull(self.weight_decay, mask=mask)
 
     def _frozen(self, params: Params, seed: int) -> dict[str, Tensor]:
-        """Return where the weights are frozen, by name."""
+        """Return a mask of the frozen entries of each weight, by name."""
         found = {}
         for name, share in self._by_weight("fraction", params).items():
             p = params[name]

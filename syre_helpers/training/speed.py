@@ -47,7 +47,7 @@ _SPEED: ContextVar[Speed] = ContextVar("speed", default=_NOTHING)
 
 
 def speed() -> Speed:
-    """Return what is done for speed here: that of the innermost `at_speed`, else nothing."""
+    """Return the speed settings in force: those of the innermost `at_speed`, else none."""
     return _SPEED.get()
 
 

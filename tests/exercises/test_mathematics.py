@@ -90,7 +90,7 @@ def vae_loss(variances, latents, beta):
 
 
 def trapped_by_loss(variances, latents, dead, beta):
-    """Return how many latents must be added until the loss falls no further."""
+    """Return the number of latents to add until the loss falls no further."""
     best = vae_loss(variances, latents, beta)
     return min(k for k in range(dead + 1) if vae_loss(variances, latents - dead + k, beta) <= best)
 

@@ -117,7 +117,7 @@ def test_a_state_that_is_refused_changes_nothing(change):
 
 
 def pulled_to(optimizer, model):
-    """Return where one step at rate 1 puts the parameters: theta_0."""
+    """Return the parameters after one step at rate 1: theta_0."""
     still(model)
     optimizer.step()
     return values(model)

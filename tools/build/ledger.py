@@ -123,7 +123,7 @@ def place(name: str, preset: str) -> str:
 
 
 def run_name(preset: str, run: experiments.Record) -> str:
-    """Return how the page calls a run: by its data, and never the paper's."""
+    """Return the page's name of a run: by its data, and never the paper's."""
     if preset in RUNS:
         return RUNS[preset]
     return (

@@ -153,7 +153,7 @@ def share(size: Tensor) -> Tensor:
 
 
 def judged(layer: Layer) -> dict[str, Tensor]:
-    """Return what holds for each unit of a layer: a mask per rule, all of one length.
+    """Return the rules that hold for each unit of a layer: a mask per rule, all of one length.
 
     Parameters
     ----------

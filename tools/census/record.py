@@ -88,7 +88,7 @@ def counted(network: Network) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def described(network: Network) -> dict[str, Any]:
-    """Return where a network's weights come from, and what was put in."""
+    """Return the origin of a network's weights, and the inputs that it was given."""
     return {
         **packaged_origin(network.package, network.file),
         "licence": network.licence,

@@ -54,7 +54,7 @@ def seconds(recording: Recording) -> float:
 
 
 def _network(config: Any) -> tuple[str, int, int]:
-    """Return what tells the network: its kind and two sizes."""
+    """Return a key of the network: its kind and two sizes."""
     if getattr(config, "model", "") == "vit":
         return "vit", config.dim, config.depth
     return "resnet", config.width, 0

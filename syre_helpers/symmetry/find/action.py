@@ -64,7 +64,7 @@ def sites(
     beside: Sequence[Label],
     signs: set[int] | None = None,
 ) -> list[Site] | None:
-    """Return where units lie that are counted by one or more labels together.
+    """Return the places of units that are counted by one or more labels together.
 
     Parameters
     ----------

@@ -143,7 +143,7 @@ def _sorted(labels: set[Label]) -> list[Label]:
 
 
 def _support(layout: Layout, own: list[Site]) -> Support:
-    """Return which entries of which pieces sites reach: axes that they cover in part."""
+    """Return the entries of each piece that sites reach: axes that they cover in part."""
     reached: dict[tuple[Piece, int], Tensor] = {}
     for site in own:
         key = site.piece, site.axis
@@ -290,7 +290,7 @@ def _cells(layout: Layout) -> list[tuple[Piece, tuple[int, ...]]]:
 
 
 def _flipped(own: list[Site], cells: list[tuple[Piece, tuple[int, ...]]]) -> int:
-    """Return which cells change sign when all units do, as bits."""
+    """Return the cells that change sign when all units do, as bits."""
     vector = 0
     for place, (piece, where) in enumerate(cells):
         odd = False

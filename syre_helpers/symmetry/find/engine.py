@@ -152,24 +152,24 @@ class Engine:
     # ---- what rules ask ----
 
     def raw(self, value: Value) -> Info | Stack:
-        """Return what is known of a tensor, which may be a stack."""
+        """Return the record of a tensor, which may be a stack."""
         if value.number not in self.infos:
             self._put(value, self._constant(value))
         return self.infos[value.number]
 
     def peek(self, value: Value) -> Info:
-        """Return what is known of a tensor whose entries are only moved."""
+        """Return the record of a tensor whose entries are only moved."""
         return self.info(value, summed=_EVERY)
 
     def term(self, value: Value) -> Info:
-        """Return what is known of a tensor that may be repeated along the others' axes."""
+        """Return the record of a tensor that may be repeated along the others' axes."""
         info = self.peek(value)
         for axis in info.products:
             self.labels.bend(info.axes[axis])
         return info
 
     def info(self, value: Value, *, summed: frozenset[int] = frozenset()) -> Info:
-        """Return what is known of a tensor that an operation reads.
+        """Return the record of a tensor that an operation reads.
 
         Parameters
         ----------

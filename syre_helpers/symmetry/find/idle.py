@@ -73,7 +73,7 @@ def idle_regions(layout: Layout, prover: Prover) -> list[Region]:
 
 
 def _changed(prover: Prover, piece: Piece, places: list[Tensor]) -> float:
-    """Return how much the outputs change when a part of a parameter is scaled."""
+    """Return the relative change of the outputs when a part of a parameter is scaled."""
     state = {**prover.state, piece.name: prover.state[piece.name].clone()}
     tensor = piece.of(state)
     where = torch.ones((), dtype=tensor.dtype)

@@ -74,7 +74,7 @@ def atoms(axis: Axis) -> Iterator[Part]:
 
 
 def tree_of(label: Label) -> Tree:
-    """Return what a label has become, for the next pass."""
+    """Return the label that another one has become, for the next pass."""
     label = label.root()
     if label.factors is not None:
         flat = [one for factor in label.factors for one in factors_of(factor)]

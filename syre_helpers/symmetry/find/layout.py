@@ -52,7 +52,7 @@ class Layout:
     shapes: dict[Piece, tuple[int, ...]]
 
     def places(self, piece: Piece, axis: int, label: Label) -> list[Occurrence]:
-        """Return where a label occurs along an axis of a piece."""
+        """Return the sites of a label along an axis of a piece."""
         return [
             one
             for one in self.occurrences.get(label, ())
@@ -66,7 +66,7 @@ def noise_name(number: int) -> str:
 
 
 def layout(graph: Graph, structure: Structure) -> Layout:
-    """Return where the units of all labels lie.
+    """Return the places of the units of all labels.
 
     Parameters
     ----------

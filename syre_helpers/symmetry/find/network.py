@@ -156,7 +156,7 @@ class Network:
             self.model.eval()
 
     def run(self, state: Mapping[str, Tensor], inputs: Any) -> Any:
-        """Return what the model returns; buffers in `state` may be written to."""
+        """Return the model's output; buffers in `state` may be written to."""
         from .graph import InFloat64
 
         args, kwargs = inputs
@@ -180,7 +180,7 @@ class Network:
         return {name: value for name, value in state.items() if name in self.state}
 
     def call(self, state: Mapping[str, Tensor], inputs: Any) -> list[Tensor]:
-        """Return all that must not change, as a list of tensors."""
+        """Return the outputs that must not change, as a list of tensors."""
         args, kwargs = inputs
         buffers = {name for name, _ in self.model.named_buffers()}
         own = {name: v.clone() if name in buffers else v for name, v in state.items()}

@@ -63,7 +63,7 @@ class Prover:
         self.reference = self.outputs(self.state)
 
     def outputs(self, state: State) -> list[Tensor]:
-        """Return all that must not change, at a state with its noise."""
+        """Return the outputs that must not change, at a state with its noise."""
         network = self.network
         with torch.no_grad(), plain_kernels(), _Replayed(state):
             return [
@@ -83,7 +83,7 @@ class Prover:
         return self.difference(self.outputs(self.moved(families)))
 
     def difference(self, outputs: list[Tensor]) -> float:
-        """Return how far outputs are from the reference, relative to its size; NaN is infinity."""
+        """Return the relative distance of outputs from the reference; NaN is infinity."""
         worst = 0.0
         if len(outputs) != len(self.reference):
             return math.inf

@@ -144,7 +144,7 @@ def _freeze_short(engine: Engine, value: Value, shape: tuple[int, ...]) -> None:
 
 @rule("neg")
 def negative(engine: Engine, node: Node) -> Info:
-    """Return what is known of the input."""
+    """Return the record of the input."""
     return engine.info(node.args[0])
 
 

@@ -21,7 +21,7 @@ def argument(node: Node, place: int, name: str, default: Any = None) -> Any:
 @rule("clone", "alias", "detach", "lift_fresh", "lift_fresh_copy", "contiguous", "_to_copy",
       "_reshape_alias", "view_as_real", "positive")  # fmt: skip
 def same(engine: Engine, node: Node) -> Info | Stack | list[Info]:
-    """Return what is known of the input."""
+    """Return the record of the input."""
     source, result = node.args[0], node.results[0]
     if result is None or result.shape != source.shape or result.floating != source.floating:
         return engine.unknown(node)
@@ -81,7 +81,7 @@ def view(engine: Engine, node: Node) -> Info | Stack | list[Info]:
 
 
 def _kept_products(info: Info, shape: tuple[int, ...]) -> frozenset[int]:
-    """Return where the axes of a product are after axes of length 1 came or went."""
+    """Return the places of a product's axes after axes of length 1 came or went."""
     if not info.products:
         return frozenset()
     wide = [axis for axis, n in enumerate(shape) if n > 1]
@@ -134,7 +134,7 @@ def _viewed_stack(
 
 
 def size_along(axis: Axis) -> int:
-    """Return how many entries an axis has."""
+    """Return the number of entries of an axis."""
     return math.prod(part.label.size for part in axis)
 
 
@@ -307,7 +307,7 @@ def slice_scatter(engine: Engine, node: Node) -> Info | list[Info]:
 
 @rule("copy")
 def copy(engine: Engine, node: Node) -> Info:
-    """Return what is written over a tensor of the same or a larger shape."""
+    """Return the record of a tensor written over one of the same or a larger shape."""
     result, piece = node.results[0], node.args[1]
     assert result is not None
     info = engine.info(piece)
