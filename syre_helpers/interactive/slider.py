@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..plots.picture import check_alt, css_size, data_address, png_bytes
+from ..plots.picture import Caption, check_sentence, css_size, data_address, png_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,6 +79,10 @@ class FrameSlider:
         ``format(value)`` returns the value in words, shown beside the slider. Default ``str``.
     start : object, optional
         The value shown first. Default: the one in the middle.
+    caption : str, optional
+        A sentence or more below the figure, for all frames. Default: none.
+    number : int, optional
+        The figure's number, from 1, as for `plots.Picture`. Default: none.
 
     Raises
     ------
@@ -86,7 +90,8 @@ class FrameSlider:
         If `draw` returns something other than a Figure.
     ValueError
         If there are fewer than 2 or more than 60 values, the label is empty, `start` is not among
-        the values, a frame has another size, or an alt text is shorter than a sentence.
+        the values, a frame has another size, an alt text or the caption is shorter than a
+        sentence, or `number` is no whole number from 1, or has no caption.
 
     Examples
     --------
@@ -109,6 +114,8 @@ class FrameSlider:
         alt: Callable[[Any], str] | str,
         format: Callable[[Any], str] = str,
         start: Any = None,
+        caption: str | None = None,
+        number: int | None = None,
     ) -> None:
         values = list(values)
         if not 2 <= len(values) <= 60:
@@ -122,11 +129,14 @@ class FrameSlider:
             raise ValueError(f"start={start!r} is not among the values {values!r}")
         self._start = len(values) // 2 if start is None else values.index(start)
         self.label = label
+        self.caption = Caption(caption, number)
         self._frames: list[tuple[str, str, str]] = []
         sizes = set()
         for value in values:
             text = format(value)
-            words = check_alt(alt(value) if callable(alt) else f"{alt} {label}: {text}.")
+            words = check_sentence(
+                "alt", alt(value) if callable(alt) else f"{alt} {label}: {text}."
+            )
             figure = draw(value)
             png = png_bytes(figure, ratio=_RATIO, colours=_COLOURS)
             sizes.add(css_size(figure))
@@ -151,7 +161,7 @@ class FrameSlider:
         on_input, on_play = (html.escape(" ".join(s.split())) for s in (_ON_INPUT, _ON_PLAY))
         low, high = (html.escape(self._frames[end][2]) for end in (0, -1))
         width, height = self.size
-        return (
+        return self.caption.below(
             f'<div class="syre-slider" data-frames="{data}">'
             f'<label data-low="{low}" data-high="{high}">{html.escape(self.label)} '
             # autocomplete: a reloaded page must not keep a position that the picture does not have

@@ -28,27 +28,37 @@ class Picture:
         It is drawn at once, and closed if it belongs to pyplot.
     alt : str
         What is seen, in a sentence or more, with the numbers that matter: see `describe`.
+    caption : str, optional
+        A sentence or more below the figure, for everybody. Default: none.
+    number : int, optional
+        The figure's number, from 1: "Figure 2." opens the caption, and a link to ``#figure-2``
+        leads there. Needs a caption. Default: none.
 
     Raises
     ------
     TypeError
         If `fig` is not a Figure.
     ValueError
-        If `alt` is shorter than a sentence.
+        If `alt` or `caption` is shorter than a sentence, or `number` is no whole number from 1, or
+        has no caption.
 
     Examples
     --------
     >>> from syre_helpers.plots import subplots
     >>> fig, ax = subplots()
-    >>> picture = Picture(fig, alt="Empty axes from 0 to 1, a figure without any data.")
-    >>> "<img" in picture._repr_html_()
+    >>> words = "Empty axes from 0 to 1, a figure without any data."
+    >>> picture = Picture(fig, alt=words, caption="Axes that wait for their data.", number=1)
+    >>> "<b>Figure 1.</b> Axes that wait" in picture._repr_html_()
     True
     """
 
-    def __init__(self, fig: Figure, alt: str) -> None:
+    def __init__(
+        self, fig: Figure, alt: str, *, caption: str | None = None, number: int | None = None
+    ) -> None:
         from matplotlib.figure import Figure
 
-        self.alt = check_alt(alt)
+        self.alt = check_sentence("alt", alt)
+        self.caption = Caption(caption, number)
         if isinstance(fig, Figure):
             with style():
                 uncover_data(fig)
@@ -60,19 +70,45 @@ class Picture:
 
     def _repr_html_(self) -> str:
         width, height = self.size
-        return (
+        return self.caption.below(
             f'<img class="syre-figure dark-light" alt="{html.escape(self.alt)}" width="{width}" '
             f'height="{height}" src="{data_address(self.png)}">'
         )
 
 
-def check_alt(alt: object) -> str:
+class Caption:
+    """The words below a figure, with its number; see `Picture` for the arguments."""
+
+    def __init__(self, text: str | None, number: int | None) -> None:
+        self.text = None if text is None else check_sentence("caption", text)
+        whole = isinstance(number, int) and not isinstance(number, bool) and number >= 1
+        if number is not None and not whole:
+            raise ValueError(f"number={number!r} must be a whole number from 1")
+        if number is not None and text is None:
+            raise ValueError(f"number={number} stands before a caption; give caption= as well")
+        self.number = number
+
+    def below(self, figure: str) -> str:
+        """Return the figure's HTML with the caption below it."""
+        if self.text is None:
+            return figure
+        words, place = html.escape(self.text), ""
+        if self.number is not None:
+            words = f"<b>Figure {self.number}.</b> {words}"
+            place = f' id="figure-{self.number}"'
+        return (
+            f'<figure class="syre-captioned"{place}>{figure}<figcaption>{words}</figcaption>'
+            "</figure>"
+        )
+
+
+def check_sentence(argument: str, text: object) -> str:
     """Return the text without outer and repeated white space; ValueError if it is no sentence."""
-    words = alt.split() if isinstance(alt, str) else []
+    words = text.split() if isinstance(text, str) else []
     if len(words) < 5 or words[-1][-1] not in ".!?)":
         raise ValueError(
-            f"alt={alt!r} must say in a sentence, ended by a full stop, what is seen in the "
-            "figure; plots.describe(df, value) makes the part with the numbers"
+            f"{argument}={text!r} must say in a sentence, ended by a full stop, what is seen in "
+            "the figure; plots.describe(df, value) makes the part with the numbers"
         )
     return " ".join(words)
 

@@ -88,6 +88,15 @@ def test_same_figure_gives_the_same_page():
     assert slider()._repr_html_() == slider()._repr_html_()
 
 
+def test_caption_stands_below_the_slider_with_its_number():
+    page = slider(caption="The line follows the slider.", number=2)._repr_html_()
+    figure = Tags(page).found["figure"]
+    assert figure["id"] == "figure-2"
+    assert page.endswith(
+        "</div><figcaption><b>Figure 2.</b> The line follows the slider.</figcaption></figure>"
+    )
+
+
 def test_one_alt_text_for_all_gets_the_value_added():
     tags = Tags(slider(alt="A line that goes up.")._repr_html_()).found
     assert tags["img"]["alt"] == "A line that goes up. Height: 5."

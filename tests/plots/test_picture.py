@@ -34,6 +34,36 @@ def test_picture_is_one_transparent_image_with_its_words():
     assert (image[..., 3] == 0).mean() > 0.8
 
 
+def test_caption_stands_below_with_its_number():
+    fig, _ = plots.subplots()
+    picture = plots.Picture(fig, ALT, caption="What 1 < 2 means,\n in one line.", number=3)
+    figure = BeautifulSoup(picture._repr_html_(), "html.parser").figure
+    assert figure["id"] == "figure-3"
+    assert [child.name for child in figure.children] == ["img", "figcaption"]
+    assert figure.figcaption.get_text() == "Figure 3. What 1 < 2 means, in one line."
+    assert figure.img["alt"] == ALT
+    unnumbered = plots.Picture(fig, ALT, caption="What one sees, in one line.")._repr_html_()
+    assert "<b>" not in unnumbered
+    assert "id=" not in unnumbered
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"caption": "short"}, "caption='short'"),
+        ({"caption": ""}, "caption=''"),
+        ({"number": 1}, "give caption="),
+        ({"caption": ALT, "number": 0}, "number=0"),
+        ({"caption": ALT, "number": True}, "number=True"),
+        ({"caption": ALT, "number": 1.0}, "number=1.0"),
+    ],
+)
+def test_caption_that_says_nothing_is_refused(wrong, said):
+    fig, _ = plots.subplots()
+    with pytest.raises(ValueError, match=said):
+        plots.Picture(fig, ALT, **wrong)
+
+
 def test_same_figure_gives_the_same_small_bytes(runs):
     df = runs("vanilla", "plain decay", "W-fix", "syre", "syre + D")
     first, second = (
