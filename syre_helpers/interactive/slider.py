@@ -134,7 +134,9 @@ class FrameSlider:
         sizes = set()
         for value in values:
             text = format(value)
-            words = check_sentence("alt", alt(value) if callable(alt) else f"{alt} {label}: {text}.")
+            words = check_sentence(
+                "alt", alt(value) if callable(alt) else f"{alt} {label}: {text}."
+            )
             figure = draw(value)
             png = png_bytes(figure, ratio=_RATIO, colours=_COLOURS)
             sizes.add(css_size(figure))
