@@ -46,7 +46,7 @@ WORDS = (
 CHAPTERS = {
     "dead_neurons": "practice/dead-neurons",
     "identical_units": "practice/identical-units",
-    "supervised_collapse": "practice/identical-units",
+    "supervised_collapse": "practice/supervised-collapse",
     "linear_vae": "practice/posterior-collapse",
     "beta_vae": "practice/posterior-collapse",
     "simclr": "practice/self-supervised-collapse",
