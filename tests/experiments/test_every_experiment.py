@@ -55,6 +55,7 @@ VERDICTS = {
         [YES] + [HOLDS] * 6 + [YES, OPEN, HOLDS, OPEN],
         [YES, HOLDS, HOLDS, FAILS, HOLDS, HOLDS, HOLDS, YES, HOLDS, HOLDS, OPEN],
     ),
+    "growing": ([OPEN] * 13, [OPEN] * 13),
     "persistence": ([HOLDS] * 9, [HOLDS, HOLDS, HOLDS, FAILS, FAILS, HOLDS, HOLDS, HOLDS, FAILS]),
     "symmetry_degree": (
         [OPEN, YES, NO, YES, YES, HOLDS, HOLDS, OPEN],
@@ -81,6 +82,7 @@ ANT = {
 # What a preset needs, beside the small settings of its experiment, to run within a second.
 SMALLER = {
     "beta_vae": {"stacked": 1, "batch_size": 20},
+    "growing": {"samples": 50, "batch_size": 25, "seeds": 1},
     "identical_units": {"width": 16, "samples": 50, "batch_size": 25},
     "linear_vae": {"d": 16},
     "supervised_collapse": {"dim": 8, "depth": 1, "batch_size": 10},

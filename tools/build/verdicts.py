@@ -60,7 +60,7 @@ def in_html(html: str) -> Iterator[tuple[str, str]]:
             for row in table.find_all("tr")
         ]
         # The index's name may stand below those of the columns, in a row that is empty else.
-        depth = len(table.thead.find_all("tr"))
+        depth = len(table.select("thead tr"))
         heads = zip(*rows[:depth], strict=False)
         columns = [next((word for word in reversed(words) if word), "") for words in heads]
         if {"verdict", "claim"} <= set(columns):
