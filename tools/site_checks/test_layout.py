@@ -167,6 +167,18 @@ def test_a_figure_enlarges_by_keyboard_and_by_finger(page: str, show: Open) -> N
     assert not large.is_visible()
 
 
+def test_a_link_to_a_figure_or_an_equation_shows_it(show: Open) -> None:
+    links = 'a.reference:is([href^="#figure-"], [href^="#equation-"])'
+    tabs = (show(page, SCREEN) for page in CHAPTERS)
+    tab = next(tab for tab in tabs if tab.query_selector(links))
+    # From the keyboard, as the browser sees it: a script's focus counts after a key.
+    tab.keyboard.press("Shift")
+    tab.query_selector(links).focus()
+    assert tab.query_selector(".syre-preview :is(img, mjx-container)").is_visible()
+    tab.keyboard.press("Escape")
+    assert not tab.query_selector(".syre-preview").is_visible()
+
+
 @pytest.mark.parametrize("page", ["genindex", "404", "search"])
 def test_other_pages_fit_on_a_phone(page: str, show: Open, opened: tuple[Any, str]) -> None:
     tab = show(f"{opened[1]}{page}.html", PHONE, is_mobile=True)
