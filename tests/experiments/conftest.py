@@ -24,6 +24,7 @@ SMALL = {
         "added_sigmas": (),
     },
     "dead_neurons": {"steps": 40, "d": 10, "samples": 30},
+    "growing": {"small": 3, "small_steps": 10, "steps": 10, "shrink_steps": 10, "new_steps": 10},
     "identical_units": {"steps": 20},
     "linear_vae": {"steps": 20},
     "mode_connectivity": {"steps": 20, "widths": (6,), "points": 3},
