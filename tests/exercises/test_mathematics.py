@@ -268,7 +268,7 @@ def test_the_return_is_that_of_simulated_episodes():
 CHAPTERS = [
     *("reflections", "permutation", "sign_and_rescaling", "rotation", "why_training_falls_in"),
     *("ignored_features", "lost_dimensions", "syre", "what_is_proved", "continuous_symmetries"),
-    "how_strong",
+    *("how_strong", "found_without_a_trace"),
 ]
 
 

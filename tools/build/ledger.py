@@ -54,6 +54,7 @@ CHAPTERS = {
     "reinforcement": "practice/reinforcement-learning",
     "mode_connectivity": "practice/mode-connectivity",
     "closed_gates": "practice/your-own-model",
+    "growing": "practice/when-not-to",
     "compatibility": "remedy/what-it-costs",
     "persistence": "remedy/syre",
     "symmetry_degree": "remedy/how-strong",
