@@ -146,16 +146,6 @@ def test_the_address_of_pyproject_stands_everywhere_and_a_placeholder_shows_no_b
     assert set(buttons) == {chapters.is_published(url)}
 
 
-def test_the_front_page_says_whom_to_cite_as_the_citation_file_does():
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    front = " ".join((chapters.BOOK / "intro.md").read_text().split())
-    assert citation["title"] in front
-    assert f"version {citation['version']}" in front
-    (paper,) = citation["references"]
-    assert f"[{paper['title']}]({paper['url']})" in front
-    assert all(person["family-names"] in front for person in paper["authors"])
-
-
 def test_the_table_of_contents_lists_every_page_once():
     listed = chapters.pages(ROOT / "_toc.yml")
     assert len(set(listed)) == len(listed)
