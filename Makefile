@@ -55,9 +55,10 @@ strict: $(READY)  ## build the whole site anew; any warning is an error
 execute: $(READY)  ## execute the chapters that changed, without building the site
 	@$(RUN).build.execute --jobs $(JOBS) $(ONLY)
 
-test: $(READY)  ## pytest over the package, then every chapter a second time under nbval
+test: $(READY)  ## pytest over the package, then every chapter a second time, and its verdicts
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(SLOW)
 	@$(RUN).build.nbval --jobs $(JOBS) $(ONLY)
+	@$(RUN).build.verdicts $(ONLY)
 
 lint: $(READY)  ## ruff (rules and format), mypy, floors and circles, outputs stripped from the notebooks
 	@wrong=0; \

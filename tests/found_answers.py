@@ -208,8 +208,67 @@ SPIN = {
     "d": lambda p: -p,
     "e": lambda p: torch.stack([2 * p[0], p[1] / 2]),
 }
+
+
 # Found when the test runs; what a reader would give, where it is a function, comes second.
+def pairs_that_may_change_places(n=8):
+    """Count the pairs of numbers whose exchange leaves the real part of their transform alone."""
+    x = normal(n)
+    before = torch.fft.fft(x).real
+    count = 0
+    for i, j in torch.combinations(torch.arange(n)).tolist():
+        order = list(range(n))
+        order[i], order[j] = j, i
+        count += torch.allclose(torch.fft.fft(x[order]).real, before)
+    return count
+
+
+def share_off_the_plane(gradient, axis):
+    """Return the same by the library: project the gradient of a swap of two entries."""
+
+    def swap(p):
+        order = [1, 0, *range(2, gradient.shape[axis])]
+        return {"g": p["g"].index_select(axis, torch.tensor(order))}
+
+    own = {"g": gradient}
+    return torch.tensor(sh.Reflection(swap).distance(own)).double() / gradient.norm()
+
+
+def held_but_no_mirror():
+    """Return the letters of what a dead ReLU unit does not refute, walked off its plane."""
+    torch.manual_seed(0)
+    net = models.mlp([3, 5, 1], "relu").double()
+    start = {name: p.detach().clone() for name, p in net.named_parameters()}
+    x, y = normal(50, 3), normal(50, 1, seed=1)
+    unit = {"0.weight": start["0.weight"][0], "0.bias": start["0.bias"][0]}
+    unit["2.weight"] = start["2.weight"][:, 0].clone()
+
+    def at(t):
+        p = {name: value.clone() for name, value in start.items()}
+        p["0.weight"][0], p["0.bias"][0] = t * unit["0.weight"], t * unit["0.bias"]
+        p["2.weight"][:, 0] = t * unit["2.weight"]
+        return p
+
+    def loss(p):
+        return (torch.func.functional_call(net, p, (x,)) - y).square().mean()
+
+    slope = torch.func.grad(loss)(at(0.0))
+    own = (
+        slope["0.weight"][0].abs().sum() + slope["0.bias"][0].abs() + slope["2.weight"][0, 0].abs()
+    )
+    here, plane, there = (float(loss(at(t))) for t in (0.5, 0.0, -0.5))
+    follows = {
+        "a": float(own) == 0,
+        "b": math.isclose(here, there),
+        "c": min(here, there) > plane,
+        "d": min(here, there) > plane,
+    }
+    return {letter for letter, holds in follows.items() if holds}
+
+
 FOUND = {
+    "found_without_a_trace_follows": held_but_no_mirror,
+    "found_without_a_trace_pairs": pairs_that_may_change_places,
     "continuous_symmetries_threshold": lambda: next(
         k for k in range(2, 20) if torch.linalg.matrix_rank(normal(8 + 3, k)) < k
     ),
@@ -229,6 +288,7 @@ FOUND = {
     "why_training_falls_in_threshold": threshold_by_hessian,
 }
 FUNCTIONS = {
+    "found_without_a_trace_share": share_off_the_plane,
     "ignored_features_visible": lambda g, reflect: g - (g - reflect(g)) / 2,
     "lost_dimensions_smaller_unit": lambda w, a, k: (
         (k * w / k**0.5, k * a / k**0.5),

@@ -6,6 +6,7 @@ from .generated import linear_regression, low_rank_matrix, teacher_regression
 from .packaged import packaged_file, packaged_origin, packaged_weights
 from .recorded import recorded
 from .sets import cifar10, cifar10_jpeg, cifar100, digits, fashion_mnist, mnist
+from .source_code import source_code_origin, source_files, standard_library
 from .split import DataSplit
 
 __all__ = [
@@ -26,5 +27,8 @@ __all__ = [
     "packaged_weights",
     "recorded",
     "shifted_and_mirrored",
+    "source_code_origin",
+    "source_files",
+    "standard_library",
     "teacher_regression",
 ]

@@ -6,6 +6,7 @@ from importlib import metadata
 from typing import Any
 
 from .sets import SETS
+from .source_code import source_code_origin
 
 
 def origin(loader: str) -> dict[str, Any]:
@@ -31,6 +32,8 @@ def origin(loader: str) -> dict[str, Any]:
     """
     if loader == "digits":
         return {"name": "scikit-learn digits", "version": metadata.version("scikit-learn")}
+    if loader == "standard_library":
+        return source_code_origin()
     if loader in SETS:
         return {"name": SETS[loader].name, **SETS[loader].checksums}
     return {"name": "generated"}

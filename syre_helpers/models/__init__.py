@@ -7,6 +7,8 @@ from .efficientnet import (
     gated_channels,
 )
 from .factorisation import MatrixFactorisation, ProductRegression, SymmetricFactorisation
+from .gpt import gpt
+from .heads import head_products, with_heads_cut
 from .mlp_cnn import ACTIVATIONS, conv_net, linear_autoencoder, mlp
 from .reduced import merge_units, without_units
 from .resnet import resnet18
@@ -23,6 +25,8 @@ __all__ = [
     "efficientnet_lite0",
     "efficientnet_lite0_names",
     "gated_channels",
+    "gpt",
+    "head_products",
     "kill_units",
     "linear_autoencoder",
     "merge_units",
@@ -30,5 +34,6 @@ __all__ = [
     "resnet18",
     "tie_units",
     "vit",
+    "with_heads_cut",
     "without_units",
 ]

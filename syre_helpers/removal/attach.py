@@ -50,9 +50,9 @@ class Attachment:
         A filter of the parameters to pull.
     apply : callable
         Pulls parameters of one group that have a gradient, see `Apply`.
-    relative_step : float
-        Share of a parameter's size by which a pull at learning rate 1 moves it; a warning is given
-        where the parameter's format rounds that away. 0: do not look.
+    relative_step : callable
+        Takes a parameter, and returns the share of its size by which a pull at learning rate 1
+        moves it; a warning is given where the parameter's format rounds that away.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Attachment:
         model: nn.Module,
         where: Where | None,
         apply: Apply,
-        relative_step: float,
+        relative_step: Callable[[Tensor], float],
     ) -> None:
         optimizer = base_optimizer(optimizer)
         self.apply = apply
@@ -359,7 +359,7 @@ def attach_pull(
         raise TypeError(f"pull is a {type(pull).__name__}; pass a Pull, as syre.pull(params) is")
     named = named_parameters(model)
     pull = Pull(pull.weight_decay, *(_of_model(pull, kind, named) for kind in _BY_NAME))
-    return Attachment(optimizer, model, where, _ApplyPull(pull), float(pull.weight_decay))
+    return Attachment(optimizer, model, where, _ApplyPull(pull), lambda p: float(pull.weight_decay))
 
 
 _BY_NAME = ("centre", "xi", "mask")
@@ -383,12 +383,15 @@ def _of_model(pull: Pull, kind: str, named: Mapping[str, Tensor]) -> dict[str, T
 
 
 def _warn_of_rounding(
-    optimizer: Optimizer, names: Mapping[Tensor, str | None], relative_step: float
+    optimizer: Optimizer,
+    names: Mapping[Tensor, str | None],
+    relative_step: Callable[[Tensor], float],
 ) -> None:
     for group in optimizer.param_groups:
         # A schedule may start at lr 0; initial_lr is what it starts from.
-        step = float(group.get("initial_lr", group["lr"])) * relative_step
+        lr = float(group.get("initial_lr", group["lr"]))
         for p in filter(names.get, group["params"]):
+            step = lr * relative_step(p)
             if p.dtype in (torch.bfloat16, torch.float16):
                 what = (
                     f"parameter {names[p]!r} is {p.dtype}: most of each pull is lost to rounding, "
@@ -400,8 +403,8 @@ def _warn_of_rounding(
                 what = (
                     f"a pull moves {names[p]!r} by about {step:.1g} of its size, far below the "
                     f"rounding of {p.dtype}, and much of theta_0 is lost; raise weight_decay (0.1 "
-                    "is enough at AdamW's usual learning rate of 1e-3) or sigma_ratio, or train in "
-                    "float64"
+                    "is enough at AdamW's usual learning rate of 1e-3), or the bias, or train "
+                    "in float64"
                 )
             else:
                 continue

@@ -8,6 +8,7 @@ decay centred at :math:`\theta_0`: a pull. Advanced removal replaces :math:`\|\t
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -269,11 +270,19 @@ class Syre:
         padding row of an ``nn.Embedding`` has :math:`\theta_0 = 0` and stays at 0.
         """
         own = _OfModel(self, named_parameters(model), padding_rows(model), store)
-        # The step towards theta_0; where sigma_0 is given, the size of parameters is not known.
-        relative_step = self.weight_decay * (self.sigma_ratio or 0.0)
-        handle = Attachment(optimizer, model, where, own, relative_step)
+        handle = Attachment(optimizer, model, where, own, self._relative_step)
         self._warn_of_twins(handle)
         return handle
+
+    def _relative_step(self, p: Tensor) -> float:
+        """Return the share of a parameter's size by which a pull at learning rate 1 moves it."""
+        if self.sigma_ratio is not None:
+            return self.weight_decay * self.sigma_ratio
+        values = local(p.detach())
+        if values.is_meta or not values.numel():
+            return math.inf  # nothing to round yet
+        size = values.float().square().mean().sqrt().item()
+        return self.weight_decay * (self.sigma_0 or 0.0) / size if size else math.inf
 
     def parametrize(self, model: nn.Module, *, where: Where | None = None) -> nn.Module:
         r"""Let the model compute with ``theta + theta_0``: the paper's form.

@@ -162,6 +162,22 @@ def shrunk_to(left, lr, decay):
     return 100 * steps_until(lambda weight: weight.item() <= left, step, weight)
 
 
+def most_images_counted():
+    """Return for how many rows `matrix_rank` still counts singular values of 1e-4, by search."""
+
+    def counted(rows):
+        x = torch.zeros(rows, 4)
+        x.fill_diagonal_(1e-4)
+        x[0, 0] = 1
+        return torch.linalg.matrix_rank(x) == 4
+
+    few, many = 5, 5000
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (middle, many) if counted(middle) else (few, middle)
+    return few
+
+
 def bias_at_zero(bias=-7.0, centre=0.01, lr=0.1, decay=1e-4, at_once=1000):
     """Return after how many steps a pull without gradient has brought a bias to zero."""
     rate = lr * decay * at_once
@@ -199,6 +215,7 @@ ANSWERS = {
         torch.ones(64, 5, dtype=torch.float64), torch.arange(64).roll(32), 0.2
     ),
     "self_supervised_collapse_width": first_width_with_a_null_vector(),
+    "supervised_collapse_images": most_images_counted(),
     "syre_longer_wait": longer_wait(),
     "what_it_costs_ridge": ridge_by_descent,
     "what_is_proved_change": change_by_definition,
@@ -251,7 +268,7 @@ def test_the_return_is_that_of_simulated_episodes():
 CHAPTERS = [
     *("reflections", "permutation", "sign_and_rescaling", "rotation", "why_training_falls_in"),
     *("ignored_features", "lost_dimensions", "syre", "what_is_proved", "continuous_symmetries"),
-    "how_strong",
+    *("how_strong", "found_without_a_trace"),
 ]
 
 

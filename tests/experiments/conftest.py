@@ -24,6 +24,7 @@ SMALL = {
         "added_sigmas": (),
     },
     "dead_neurons": {"steps": 40, "d": 10, "samples": 30},
+    "growing": {"small": 3, "small_steps": 10, "steps": 10, "shrink_steps": 10, "new_steps": 10},
     "identical_units": {"steps": 20},
     "linear_vae": {"steps": 20},
     "mode_connectivity": {"steps": 20, "widths": (6,), "points": 3},
@@ -38,6 +39,15 @@ SMALL = {
         "rates": (0.1,),
         "sigmas": (0.1,),
         "pulls": (0.1,),
+    },
+    "transformers": {
+        "steps": 12,
+        "warm_up": 2,
+        "dim": 8,
+        "context": 8,
+        "batch_size": 4,
+        "n_test": 8,
+        "cuts": (1,),
     },
     "supervised_collapse": {"steps": 20, "hidden": (12,), "decays": (0.1,), "rank_samples": 40},
 }

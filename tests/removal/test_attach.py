@@ -131,6 +131,9 @@ def test_attach_refuses_what_would_mislead():
         # The default at AdamW's usual rate: what is lost is 1% of the direction.
         (torch.float32, 1e-3, sh.Syre().attach, ""),
         (torch.float32, 1e-3, sh.Syre(1e-3).attach, "0.1 is enough at AdamW's"),
+        # In absolute units too: a small bias beside weights of size 1.
+        (torch.float32, 1e-3, sh.Syre(1e-2, sigma_0=1e-4).attach, "below the rounding"),
+        (torch.float32, 1e-1, sh.Syre(1e-2, sigma_0=1e-2).attach, ""),
         (
             torch.float32,
             2e-5,

@@ -25,6 +25,7 @@ _TWO_HEADERS = re.compile(
     r"<thead>\s*<tr[^>]*>(.*?)</tr>\s*<tr[^>]*>(.*?)</tr>\s*</thead>", re.DOTALL
 )
 _CELLS = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL)
+_IMAGE = re.compile(r"<img [^>]*>")
 NO_KERNEL = (
     '<p class="syre-note">Here Jupyter, Colab and Binder show a panel of controls that trains '
     "anew with your own settings. This page has no kernel to do so.</p>"
@@ -156,7 +157,8 @@ def opening(names: list[str]) -> str:
         notebook = nbformat.read(execute.paths(name)[1], as_version=4)
         for cell in notebook.cells:
             if OPENING_TAG in cell.metadata.get("tags", []):
-                return str(cell.outputs[-1].data["text/html"])
+                # Without its caption: the front page has words of its own.
+                return _IMAGE.findall(cell.outputs[-1].data["text/html"])[0]
     return ""
 
 

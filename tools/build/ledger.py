@@ -46,7 +46,7 @@ WORDS = (
 CHAPTERS = {
     "dead_neurons": "practice/dead-neurons",
     "identical_units": "practice/identical-units",
-    "supervised_collapse": "practice/identical-units",
+    "supervised_collapse": "practice/supervised-collapse",
     "linear_vae": "practice/posterior-collapse",
     "beta_vae": "practice/posterior-collapse",
     "simclr": "practice/self-supervised-collapse",
@@ -54,6 +54,7 @@ CHAPTERS = {
     "reinforcement": "practice/reinforcement-learning",
     "mode_connectivity": "practice/mode-connectivity",
     "closed_gates": "practice/your-own-model",
+    "growing": "practice/when-not-to",
     "compatibility": "remedy/what-it-costs",
     "persistence": "remedy/syre",
     "symmetry_degree": "remedy/how-strong",

@@ -19,7 +19,13 @@ from tools.build import api, assemble, chapters, execute, files
 
 # What the site was made from, the last time.
 STATE = chapters.BUILD / "site.json"
-EXTENSIONS = [Path(__file__).with_name(f"{name}.py") for name in ("api", "terms", "tidy_scripts")]
+EXTENSIONS = [
+    Path(__file__).with_name(f"{name}.py")
+    for name in (
+        *("api", "bibliography", "head", "punctuation", "references", "terms"),
+        "tidy_scripts",
+    )
+]
 
 
 def main() -> int:

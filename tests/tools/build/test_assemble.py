@@ -107,7 +107,7 @@ def test_the_front_page_opens_with_the_figure_of_a_chapter_that_was_executed(boo
     executed("trap/one")
     file = execute.paths("trap/one")[1]
     done = nbformat.read(file, as_version=4)
-    picture = {"text/html": '<img alt="A figure.">'}
+    picture = {"text/html": '<figure id="figure-1"><img alt="A figure."><p>Caption.</p></figure>'}
     done.cells[-1].outputs = [nbformat.v4.new_output("execute_result", picture)]
     nbformat.write(done, file)
     assemble.assemble(["trap/one"])
