@@ -4,6 +4,7 @@ import torch
 
 from syre_helpers import models
 
+SMALL_GPT = {"vocabulary": 11, "context": 6, "dim": 8, "depth": 2, "heads": 2, "mlp": 12}
 SMALL_VIT = {"image": (3, 8, 8), "patch": 4, "dim": 8, "depth": 2, "heads": 2, "mlp": 12}
 
 
@@ -22,6 +23,11 @@ def images(count=4, size=8):
     return torch.randn(count, 3, size, size, generator=generator, dtype=torch.float64)
 
 
+def tokens(count=3):
+    generator = torch.Generator().manual_seed(3)
+    return torch.randint(11, (count, 6), generator=generator)
+
+
 def size(model):
     return sum(p.numel() for p in model.parameters())
 
@@ -34,6 +40,10 @@ def vit():
     return models.vit(n_classes=5, **SMALL_VIT)
 
 
+def gpt(**changes):
+    return models.gpt(**SMALL_GPT | changes)
+
+
 FACTORIES = {
     "mlp": (lambda: models.mlp([64, 7, 3], "relu"), (rows(),)),
     "conv": (lambda: models.conv_net((4, 4)), (rows(),)),
@@ -43,6 +53,7 @@ FACTORIES = {
     "symmetric": (lambda: models.SymmetricFactorisation(4, 2), ()),
     "resnet18": (resnet, (images(),)),
     "vit": (vit, (images(),)),
+    "gpt": (gpt, (tokens(),)),
 }
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import itertools
 import math
-import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
@@ -67,8 +64,8 @@ class Settings:
     """Settings that all experiments have.
 
     A ``Config`` inherits them, gives other defaults where it needs them, and adds its own; each
-    field has its docstring below it, once (see `field_docs`). All are checked when a ``Config`` is
-    made: words against those that the field's type names, numbers against their ranges.
+    field has its docstring below it, once. All are checked when a ``Config`` is made: words against
+    those that the field's type names, numbers against their ranges.
     """
 
     seeds: Seeds = 8
@@ -145,40 +142,6 @@ def _checked_seeds(seeds: Any) -> Seeds:
     if not isinstance(seeds, tuple | list):
         return check_positive_int("seeds", seeds)
     return tuple(check_int("seeds", seed) for seed in seeds_of(tuple(seeds)))
-
-
-def field_docs(config: type) -> dict[str, str]:
-    """Return the docstrings below the fields of a dataclass, by the fields' names.
-
-    Parameters
-    ----------
-    config : type
-        The ``Config`` of an experiment. A field that only gets another default keeps the docstring
-        of the class that it is inherited from.
-
-    Returns
-    -------
-    dict of str to str
-        Fields without a docstring are missing.
-
-    Examples
-    --------
-    >>> field_docs(Descent)["momentum"]
-    'Momentum of gradient descent; Adam and AdamW have their own.'
-    """
-    docs = {}
-    for one in reversed(config.__mro__[:-1]):
-        tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
-        assert isinstance(tree.body[0], ast.ClassDef)
-        for field, below in itertools.pairwise(tree.body[0].body):
-            if (
-                isinstance(field, ast.AnnAssign)
-                and isinstance(field.target, ast.Name)
-                and isinstance(below, ast.Expr)
-                and isinstance(below.value, ast.Constant)
-            ):
-                docs[field.target.id] = inspect.cleandoc(str(below.value.value))
-    return docs
 
 
 def seeds_of(seeds: Seeds) -> Sequence[int]:

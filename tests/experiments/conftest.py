@@ -40,6 +40,15 @@ SMALL = {
         "sigmas": (0.1,),
         "pulls": (0.1,),
     },
+    "transformers": {
+        "steps": 12,
+        "warm_up": 2,
+        "dim": 8,
+        "context": 8,
+        "batch_size": 4,
+        "n_test": 8,
+        "cuts": (1,),
+    },
     "supervised_collapse": {"steps": 20, "hidden": (12,), "decays": (0.1,), "rank_samples": 40},
 }
 

@@ -1,15 +1,17 @@
 """What holds for every experiment: it is complete, repeats, goes on, and its claims can fail."""
 
+import ast
 import dataclasses
 import inspect
+import itertools
 import json
+import textwrap
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from syre_helpers import experiments
-from syre_helpers.experiments import _common
 
 YES, PARTLY, NO, OPEN = "reproduced", "partly", "not", "not shown"
 HOLDS, FAILS = "holds", "does not hold"
@@ -54,6 +56,18 @@ VERDICTS = {
     "mode_connectivity": (
         [YES] + [HOLDS] * 6 + [YES, OPEN, HOLDS, OPEN],
         [YES, HOLDS, HOLDS, FAILS, HOLDS, HOLDS, HOLDS, YES, HOLDS, HOLDS, OPEN],
+    ),
+    # Ranks and cuts; the decays; four strengths of syre, three claims each; their controls, less
+    # decay, D; the starts. On the text of another version of Python "not shown" may move.
+    "transformers": (
+        [HOLDS] * 4
+        + [FAILS, HOLDS]
+        + [FAILS, OPEN, FAILS, FAILS, HOLDS, OPEN, FAILS, FAILS, FAILS, FAILS, HOLDS, OPEN]
+        + [HOLDS, HOLDS, FAILS, HOLDS, HOLDS, HOLDS, OPEN, HOLDS, HOLDS, HOLDS],
+        [HOLDS] * 4
+        + [FAILS, HOLDS]
+        + [FAILS] * 12
+        + [HOLDS, HOLDS, FAILS, HOLDS, HOLDS, HOLDS, OPEN, HOLDS, OPEN, HOLDS],
     ),
     "growing": ([OPEN] * 13, [OPEN] * 13),
     "persistence": ([HOLDS] * 9, [HOLDS, HOLDS, HOLDS, FAILS, FAILS, HOLDS, HOLDS, HOLDS, FAILS]),
@@ -129,10 +143,20 @@ SMALLER = {
     # Networks that are trained one by one take longest.
     "mode_connectivity-batchnorm": {"steps": 4, "seeds": 1},
     "mode_connectivity-full-size": {"steps": 4, "seeds": 1, "n_train": 40, "n_test": 20},
+    "transformers-cuda": {"heads": 2, "depth": 1},
     "simclr-cifar": {"steps": 4, "seeds": 1},
     "simclr-cuda": {"steps": 4, "seeds": 1},
     "simclr-full-size": {"steps": 4, "seeds": 1},
 }
+
+
+def documented(config):
+    """The names of a dataclass's fields that have a docstring below them, inherited ones too."""
+    for one in config.__mro__[:-1]:
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(one))).body
+        for field, below in itertools.pairwise(tree.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+                yield field.target.id
 
 
 @pytest.mark.usefixtures("false_images")
@@ -149,7 +173,7 @@ def test_every_experiment_is_complete(name):
     assert module.CLAIMS
     assert len({claim.text for claim in module.CLAIMS}) == len(module.CLAIMS)
     fields = {field.name for field in dataclasses.fields(module.Config)}
-    assert fields == set(_common.field_docs(module.Config)), "each has its docstring"
+    assert fields == set(documented(module.Config)), "each has its docstring"
     assert len(inspect.getsource(module).splitlines()) <= 350
 
 

@@ -8,8 +8,8 @@ proof as one that begins with the word in italics:
 
     > *Proof.* The random vector ...
 
-Here they become the directives of sphinx-proof. Links to them, `[Theorem 1](#theorem-1)`, and to
-equations, `[equation](#change)`, get the numbers that Sphinx gives.
+Here they become the directives of sphinx-proof. Links to them, `[Theorem 1](#theorem-1)`, get the
+numbers that Sphinx gives.
 """
 
 from __future__ import annotations
@@ -23,16 +23,14 @@ _STATEMENT = re.compile(rf"\*\*({_KIND}) (\d+)(?: \(([^)]+)\))?\.\*\*\s*")
 _PROOF = re.compile(r"\*Proof\.\*\s*")
 _TO_STATEMENT = re.compile(rf"\[(?:{_KIND}) \d+\]\((?:[\w./-]+\.ipynb)?#([\w-]+)\)")
 # What can be referred to, and what is, in the Markdown that Sphinx reads.
-LABEL = re.compile(r"(?:^:label: |^(?:> )?.*\$\$ \()([\w-]+)", re.MULTILINE)
-REFERENCE = re.compile(r"\{(?:prf:ref|eq)\}`([\w-]+)`")
-_TO_EQUATION = re.compile(r"\[equation\]\((?:[\w./-]+\.ipynb)?#([\w-]+)\)")
+LABEL = re.compile(r"^:label: ([\w-]+)", re.MULTILINE)
+REFERENCE = re.compile(r"\{prf:ref\}`([\w-]+)`")
 
 
 def boxed(source: str) -> str:
     """Return the Markdown of a cell with its statements, proofs and links to them as directives."""
     source = _QUOTE.sub(lambda quote: _box(quote[0]), source)
-    source = _TO_STATEMENT.sub(r"{prf:ref}`\1`", source)
-    return _TO_EQUATION.sub(r"equation {eq}`\1`", source)
+    return _TO_STATEMENT.sub(r"{prf:ref}`\1`", source)
 
 
 def numbered(source: str) -> list[tuple[str, int]]:

@@ -29,7 +29,7 @@ def seconds(recording: Recording) -> float:
     Parameters
     ----------
     recording : Recording
-        One that trains on images of 3 x 32 x 32 pixels.
+        One that trains on images of 3 x 32 x 32 pixels, or on text.
 
     Returns
     -------
@@ -40,38 +40,43 @@ def seconds(recording: Recording) -> float:
     config = experiments.configure(module, recording.preset)
     models_trained = len(module.compared_arms(config)) * sum(map(len, recording.groups))
     views = 2 if recording.experiment == "simclr" else 1
-    work = per_image(*_network(config)) * views * config.batch_size
+    work = per_sample(*_network(config)) * views * config.batch_size
     steps = getattr(config, "steps", None)
     if steps is None:
         steps = config.epochs * (_TRAINING_IMAGES // config.batch_size)
     if recording.speed.stacked:
         training = steps * models_trained * work / _NARROW
     else:
-        rate = _WIDE if getattr(config, "width", 0) >= 64 else _NARROW
+        wide = getattr(config, "width", 0) >= 64 or getattr(config, "dim", 0) >= 256
+        rate = _WIDE if wide else _NARROW
         training = steps * models_trained * max(work / rate, _LAUNCHES / recording.processes)
     start = _START + _COMPILATION * (recording.speed.compiled or recording.speed.stacked)
     return round(start + (1 + _MEASURED) * training, 0)
 
 
-def _network(config: Any) -> tuple[str, int, int]:
-    """Return a key of the network: its kind and two sizes."""
+def _network(config: Any) -> tuple[str, int, int, int]:
+    """Return a key of the network: its kind and three sizes."""
+    if hasattr(config, "context"):
+        return "gpt", config.dim, config.depth, config.context
     if getattr(config, "model", "") == "vit":
-        return "vit", config.dim, config.depth
-    return "resnet", config.width, 0
+        return "vit", config.dim, config.depth, 0
+    return "resnet", config.width, 0, 0
 
 
 @cache
-def per_image(kind: str, size: int, depth: int) -> int:
-    """Return the floating-point operations of a network for an image, forwards and backwards.
+def per_sample(kind: str, size: int, depth: int = 0, context: int = 0) -> int:
+    """Return the floating-point operations of a network for a sample, forwards and backwards.
 
     Parameters
     ----------
-    kind : {"resnet", "vit"}
-        Which.
+    kind : {"resnet", "vit", "gpt"}
+        Which. A sample is an image, or a piece of text.
     size : int
         Channels of the first stage, or the width of the transformer.
     depth : int
-        Blocks of the transformer.
+        Blocks of the transformer. Default 0, for ResNets.
+    context : int
+        Bytes per piece of text. Default 0, for images.
 
     Returns
     -------
@@ -82,6 +87,9 @@ def per_image(kind: str, size: int, depth: int) -> int:
     if kind == "vit":
         model = models.vit(dim=size, depth=depth)
     x = torch.zeros(2, 3, 32, 32)
+    if kind == "gpt":
+        model = models.gpt(context=context, dim=size, depth=depth, heads=1, mlp=4 * size)
+        x = torch.zeros(2, context, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter:
         model(x).sum().backward()
     return int(counter.get_total_flops()) // len(x)

@@ -74,5 +74,13 @@ RECORDINGS = (
         ((0,), (1,), (2,)),
         small=_FEW | {"width": 2, "epochs": 1},
     ),
-    # The byte-level GPT of 10 million parameters has its place here, once it is an experiment.
+    # Ten million parameters: products are wide, and a step is worth compiling.
+    Recording(
+        "transformers",
+        "cuda",
+        Speed(bf16=True, compiled=True),
+        ((0,), (1,), (2,)),
+        small={"dim": 8, "depth": 1, "heads": 2, "context": 8, "batch_size": 4, "n_test": 8}
+        | {"cuts": (1,), "warm_up": 1, "steps": 3, "sigma_ratios": (0.1, 1.0)},
+    ),
 )

@@ -13,9 +13,9 @@ STATEMENT = """Before.
 > **Theorem 1 (no reflection is left).** Let it be.
 > With probability one
 >
-> $$ a = b . $$ (change)
+> $$ a = b . \\tag{1} $$
 
-> *Proof.* By [Lemma 2](#lemma-2) and [equation](#change),
+> *Proof.* By [Lemma 2](#lemma-2) and equation (1),
 > it is.
 
 After, see [Theorem 1](what-is-proved.ipynb#theorem-1).
@@ -28,11 +28,11 @@ BOXED = """Before.
 Let it be.
 With probability one
 
-$$ a = b . $$ (change)
+$$ a = b . \\tag{1} $$
 :::
 
 :::{prf:proof}
-By {prf:ref}`lemma-2` and equation {eq}`change`,
+By {prf:ref}`lemma-2` and equation (1),
 it is.
 :::
 
@@ -73,7 +73,7 @@ def test_the_typed_numbers_are_those_that_the_site_gives():
     assert set(count) == set(statements.KINDS)
 
 
-def test_every_link_to_a_statement_or_an_equation_has_its_target():
+def test_every_link_to_a_statement_has_its_target():
     sources = [
         cell.source
         for file in NOTEBOOKS

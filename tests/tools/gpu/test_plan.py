@@ -33,21 +33,26 @@ def test_the_plan_is_in_order_and_its_seconds_are_within_its_limits(capsys):
 def test_operations_are_those_of_the_literature():
     # 0.56e9 multiplications forwards (He et al. count those of ImageNet's larger images); the
     # backward pass costs twice as many but for the first layer.
-    assert estimate.per_image("resnet", 64, 0) == pytest.approx(6 * 0.556e9, rel=0.02)
-    narrow = estimate.per_image("resnet", 16, 0)
-    assert 0.9 < estimate.per_image("resnet", 32, 0) / (4 * narrow) < 1.1
+    assert estimate.per_sample("resnet", 64) == pytest.approx(6 * 0.556e9, rel=0.02)
+    narrow = estimate.per_sample("resnet", 16)
+    assert 0.9 < estimate.per_sample("resnet", 32) / (4 * narrow) < 1.1
     tokens, dim, depth = 64, 128, 6
     weights = depth * (4 * dim**2 + 2 * 256 * dim)
     attention = depth * 2 * tokens * dim
     wanted = 6 * tokens * (weights + attention)
-    assert estimate.per_image("vit", dim, depth) == pytest.approx(wanted, rel=0.03)
+    assert estimate.per_sample("vit", dim, depth) == pytest.approx(wanted, rel=0.03)
+    # A GPT reads out at each place; what a place may not see is computed, too.
+    tokens, dim, depth = 256, 384, 6
+    weights = depth * (4 * dim**2 + 2 * 4 * dim**2) + 256 * dim
+    wanted = 6 * tokens * (weights + depth * 2 * tokens * dim)
+    assert estimate.per_sample("gpt", dim, depth, tokens) == pytest.approx(wanted, rel=0.03)
 
 
 @pytest.mark.parametrize("one", RECORDINGS, ids=lambda one: one.name)
 def test_a_recording_is_a_preset_whose_seeds_are_shared_out(one):
     config = experiments.configure(experiments.load(one.experiment), one.preset)
     assert [s for group in one.groups for s in group] == list(range(config.seeds))
-    assert config.data == "cifar10_jpeg", "the images that can be carried"
+    assert config.data in ("cifar10_jpeg", "standard_library"), "what can be carried, or is there"
     assert {f.name for f in dataclasses.fields(config)} >= set(one.small)
 
 
