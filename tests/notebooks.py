@@ -15,3 +15,9 @@ def code_cells(file):
     cells = nbformat.read(file, as_version=4).cells
     code = [cell for cell in cells if cell.cell_type == "code"]
     return [cell for cell in code if SETUP_TAG not in cell.metadata.get("tags", [])]
+
+
+def prose(file):
+    """Return what a notebook says in Markdown."""
+    cells = nbformat.read(file, as_version=4).cells
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")

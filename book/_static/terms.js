@@ -1,5 +1,6 @@
 /* Shows what a word of the glossary means: on hover, on keyboard focus, and on the first tap. Escape, or leaving
-   both the word and its meaning, hides it again. The meanings come with the page (tools/build/terms.py). */
+   both the word and its meaning, hides it again. The meanings come with the page (tools/build/terms.py). A link to a
+   figure or an equation of the page shows that in the same way, but a tap leads there. */
 (() => {
   const PAUSE = 250; // ms: time to move the mouse from the word on to its meaning
   const EDGE = 8; // px between a meaning and the edge of the window
@@ -34,11 +35,7 @@
     place();
   };
 
-  const attach = (link) => {
-    const about = document.getElementById(`about-${link.hash.slice(1)}`);
-    if (!about) return;
-    link.classList.add('syre-term');
-    link.setAttribute('aria-describedby', about.id);
+  const attach = (link, about) => {
     const byMouse = (act) => (event) => event.pointerType === 'touch' || act();
     link.addEventListener('pointerenter', byMouse(() => show(link, about)));
     link.addEventListener('pointerleave', byMouse(hideSoon));
@@ -46,6 +43,14 @@
     about.addEventListener('pointerleave', byMouse(hideSoon));
     link.addEventListener('focus', () => link.matches(':focus-visible') && show(link, about));
     link.addEventListener('blur', hide);
+  };
+
+  const explain = (link) => {
+    const about = document.getElementById(`about-${link.hash.slice(1)}`);
+    if (!about) return;
+    link.classList.add('syre-term');
+    link.setAttribute('aria-describedby', about.id);
+    attach(link, about);
     link.addEventListener('click', (event) => {
       // The second tap follows the link.
       if (event.pointerType !== 'touch' || word === link) return;
@@ -54,10 +59,28 @@
     });
   };
 
-  document.querySelectorAll('a.reference.internal:has(> .std-term)').forEach(attach);
+  // What the link leads to, for the eye only: nobody needs to hear it before going there.
+  const preview = (link) => {
+    const about = document.createElement('div');
+    about.className = 'syre-meaning syre-preview';
+    about.setAttribute('aria-hidden', 'true');
+    about.hidden = true;
+    const fill = () => {
+      const seen = document.getElementById(link.hash.slice(1))?.querySelector('img, mjx-container')?.cloneNode(true);
+      seen?.removeAttribute('tabindex');
+      about.replaceChildren(...(seen ? [seen] : []));
+      if (!about.isConnected) document.body.append(about);
+    };
+    link.addEventListener('pointerenter', fill);
+    link.addEventListener('focus', fill);
+    attach(link, about);
+  };
+
+  document.querySelectorAll('a.reference.internal:has(> .std-term)').forEach(explain);
+  document.querySelectorAll('a.reference:is([href^="#figure-"], [href^="#equation-"])').forEach(preview);
   document.addEventListener('keydown', (event) => event.key === 'Escape' && hide());
   document.addEventListener('pointerdown', (event) => {
-    if (!event.target.closest('.syre-term, .syre-meaning')) hide();
+    if (!event.target.closest('a, .syre-meaning')) hide();
   });
   addEventListener('scroll', place, {passive: true, capture: true});
   addEventListener('resize', place);

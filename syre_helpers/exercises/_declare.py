@@ -99,7 +99,7 @@ class Exercise(ABC):
         Verdict
             Whether the answer is right, else which usual mistake was made.
         """
-        if _missing(answer):
+        if _missing(answer) or _is_empty(answer):
             return Verdict(False, NO_ANSWER)
         try:
             return Verdict(True, self.judge(answer))
@@ -443,6 +443,17 @@ def float64(*values: Any) -> Tensor:
 
 def _missing(answer: object) -> bool:
     return answer is None or answer is Ellipsis
+
+
+def _nothing() -> None: ...
+
+
+def _is_empty(answer: object) -> bool:
+    """Return True for a function whose body is still ``...``, as the page gives it."""
+    code, empty = getattr(answer, "__code__", None), _nothing.__code__
+    if code is None or code.co_name == "<lambda>":
+        return False
+    return bool((code.co_code, code.co_consts) == (empty.co_code, empty.co_consts))
 
 
 def _kind_of(answer: object) -> str:

@@ -6,7 +6,7 @@ import torch
 
 from ._declare import Function, Number, normal
 
-_RATE = 2 * 0.05 * 1.0  # at which U grows per step: 2 lr lambda, to first order in lr
+_RATE = 2 * 0.05 * 1.0  # at which U grows per step: 2 lr mu, to first order in lr
 _HITS = 2**5 * math.gamma(6) * 10.0**10  # 2^(r/2) Gamma(r/2 + 1) / eps^r with r = 10, eps = 0.1
 
 check_how_strong_extra_steps = Number(
@@ -21,7 +21,7 @@ check_how_strong_extra_steps = Number(
     praise="A hundred times weaker, and not even fifty steps.",
     mistakes={
         "The logarithm is the natural one: growth is counted in factors of e.": 2 / _RATE,
-        "U grows at 2 * lr * lambda, since the gradient of the loss has a factor 2.": (
+        "U grows at 2 * lr * mu, since the gradient of the loss has a factor 2.": (
             math.log(100) / math.log1p(_RATE / 2),
             2 * math.log(100) / _RATE,
         ),

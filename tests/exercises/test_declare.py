@@ -42,6 +42,22 @@ def test_verdict_in_text_and_on_the_page():
     assert "Not yet" not in none._repr_html_()
 
 
+def test_a_function_as_the_page_gives_it_is_no_answer():
+    def swap(params, i): ...
+
+    def answered(params, i):
+        return
+
+    def docstring(params, i):
+        """Of a reader who has begun."""
+
+    check = function(lambda p, i: p, [(1.0, 0)])
+    assert repr(check(swap)) == NOT_ANSWERED
+    assert 'data-ok="none"' in check(swap)._repr_html_()
+    tells(check(docstring), "returns None")
+    assert not check(answered)
+
+
 # ---- numbers -----------------------------------------------------------------------------------
 
 

@@ -5,20 +5,13 @@ import re
 import pytest
 from pybtex.database import parse_file
 
-from notebooks import NOTEBOOKS, each_notebook
+from notebooks import NOTEBOOKS, each_notebook, prose
 from tools.build import bibliography, chapters
 
 ROLE = re.compile(r"\{[a-z:]+\}`")
 DIRECTIVE = re.compile(r"^\s*(?:```|:{3,})\{[a-z-]+\}", re.MULTILINE)
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 CITED = re.compile(r"\[([^]]*?)(?:, | \()(\d{4}[a-z]?|n\.d\.)\)?\]\((https?://[^)\s]+)\)")
-
-
-def prose(file):
-    import nbformat
-
-    cells = nbformat.read(file, as_version=4).cells
-    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
 @each_notebook

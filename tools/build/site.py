@@ -21,7 +21,10 @@ from tools.build import api, assemble, chapters, execute, files
 STATE = chapters.BUILD / "site.json"
 EXTENSIONS = [
     Path(__file__).with_name(f"{name}.py")
-    for name in ("api", "bibliography", "head", "references", "terms", "tidy_scripts")
+    for name in (
+        *("api", "bibliography", "head", "punctuation", "references", "terms"),
+        "tidy_scripts",
+    )
 ]
 
 

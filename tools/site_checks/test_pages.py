@@ -17,22 +17,14 @@ from urllib.parse import unquote, urldefrag, urljoin, urlparse
 
 import pytest
 
-from tools.build import api, chapters
+from tools.build import chapters
 from tools.site_checks import browser
+from tools.site_checks.pages import CHAPTERS, PAGES, PHONE, address
 
-BUILT = sorted(
-    str(f.relative_to(chapters.HTML / "book").with_suffix(""))
-    for f in (chapters.HTML / "book").rglob("*.html")
-)
-# The pages of single names are made from one template: of these, one in twelve.
-SINGLE = [page for page in BUILT if page.startswith(f"{api.FOLDER}/")]
-PAGES = [page for page in BUILT if page not in SINGLE] + SINGLE[::12]
-CHAPTERS = [name for name in chapters.chapters() if name in PAGES]
 # What the theme itself does wrong: pairs of a rule of axe-core and a part of the element.
 BASELINE = json.loads(Path(__file__).with_name("axe_baseline.json").read_text())
 # What a page may weigh beyond the files that all pages share.
 HEAVIEST = 1_500_000
-PHONE = {"width": 390, "height": 844}
 # A page of prose and code: how soon a chapter responds is told in multiples of it.
 PLAIN = "reference/five-minutes"
 SLOWEST = 1.5
@@ -72,13 +64,6 @@ class Visit:
             self.weight += size
 
 
-@pytest.fixture(scope="session")
-def opened() -> Iterator[tuple[Any, str]]:
-    """A browser, and the address of the site."""
-    with browser.opened(chapters.HTML) as pair:
-        yield pair
-
-
 @pytest.fixture(scope="module", params=PAGES)
 def visit(request: pytest.FixtureRequest, opened: tuple[Any, str]) -> Iterator[Visit]:
     """A page in light mode, which the tests of one page share."""
@@ -90,11 +75,6 @@ def visit(request: pytest.FixtureRequest, opened: tuple[Any, str]) -> Iterator[V
     browser.show(made.tab, address(site, request.param))
     yield made
     context.close()
-
-
-def address(site: str, page: str) -> str:
-    """Return the address of a page on the server."""
-    return f"{site}book/{page}.html"
 
 
 def test_the_site_is_built() -> None:
