@@ -17,7 +17,7 @@ def recorded(name: str) -> pd.DataFrame:
     name : str
         "census" (trained networks, one row per layer), "census_units" (one row per unit that is
         dead by some count), or a recorded run of an experiment: "closed_gates-quick",
-        "closed_gates-images", "growing-quick".
+        "closed_gates-images", "growing-quick", "growing-full-size".
 
     Returns
     -------
