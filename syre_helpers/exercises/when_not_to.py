@@ -18,7 +18,7 @@ check_when_not_to_share = Number(
     right=_DECAY / (_DECAY + 2 * _VARIANCE),
     praise="The noisier the views in a direction, the less of the bias survives there.",
     mistakes={
-        "The curvature of c w^2 is not c: take the second derivative.": (
+        "The curvature of nu w^2 is not nu: take the second derivative.": (
             _DECAY / (_DECAY + _VARIANCE)
         ),
         "Nearly: the decay itself stands in the denominator, too.": _DECAY / (2 * _VARIANCE),
