@@ -294,6 +294,21 @@ def test_a_point_is_measured_in_a_process_of_its_own(growth):
         growth.in_a_process(dataclasses.replace(point, arms=0), growth.QUICK)
 
 
+def test_a_search_and_a_diagnosis_are_measured_beside_their_limits(program):
+    find_cost = program("find_cost")
+    row = find_cost.measure_here(
+        "ResNet-18", dataclasses.replace(find_cost.QUICK, width=1, batch=4, threads=1)
+    )
+    assert row["swaps"] == 0 + 3 * (1 + 6 + 28)
+    assert all(row[name] > 0 for name in ("find_s", "find_cpu_s", "diagnose_s", "diagnose_cpu_s"))
+    assert row["memory"] >= 0
+    assert "(10)" in find_cost.report([row])
+    sizes = {name: case.make(4) for name, case in find_cost.CASES.items()}
+    assert [sum(p.numel() for p in model.parameters()) for model in sizes.values()][1:] == [
+        61_824, 537_168,
+    ]  # fmt: skip
+
+
 # ---- on a GPU ----------------------------------------------------------------------------------
 
 

@@ -66,10 +66,15 @@ def idle_regions(layout: Layout, prover: Prover) -> list[Region]:
     flat = [region for size, region in sizes if not size > _IDLE * largest]
     # Without a slope need not be without effect: a model may detach what it reads, and ReLUs may
     # all be shut for once.
-    others = (prover.elsewhere(number) for number in range(_ELSEWHERE if flat else 0))
-    for one in (prover, *others):
-        flat = [region for region in flat if not _changed(one, *region) > _IDLE]
+    for number in range(_ELSEWHERE + 1):
+        if flat:
+            # One at a time: each state is as large as the model.
+            flat = _still_flat(prover.elsewhere(number - 1) if number else prover, flat)
     return flat
+
+
+def _still_flat(prover: Prover, flat: list[Region]) -> list[Region]:
+    return [region for region in flat if not _changed(prover, *region) > _IDLE]
 
 
 def _changed(prover: Prover, piece: Piece, places: list[Tensor]) -> float:

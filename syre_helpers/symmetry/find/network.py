@@ -99,7 +99,8 @@ class Network:
             outputs = self.call(self.state, self.inputs)
         except Exception as error:
             raise ValueError(
-                f"example_input: the model cannot run on it: {type(error).__name__}: {error}"
+                "example_input: the model cannot run on it in float64: "
+                f"{type(error).__name__}: {error}"
             ) from error
         if not outputs:
             raise ValueError(

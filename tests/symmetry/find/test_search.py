@@ -439,6 +439,28 @@ def test_the_networks_of_transformers():
     assert counted(found) == zoo.families("P16 2xP2 2xP64 8xR8 4xS16 S1")
 
 
+def mixtral(experts):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.MixtralConfig(
+        hidden_size=16, intermediate_size=12, num_hidden_layers=1, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2, vocab_size=20,
+        max_position_embeddings=32, use_cache=False, head_dim=4, experts_implementation=experts,
+    )  # fmt: skip
+    return seeded(lambda: transformers.MixtralForCausalLM(config))
+
+
+def test_a_mixture_of_experts_is_searched_and_its_router_named():
+    """As a Llama of one layer; each expert has its own units. The swap of experts is hidden."""
+    found = search(mixtral("eager"), {"input_ids": zoo.tokens()})
+    assert counted(found) == zoo.families("P16 P2 2xP2 2xR4 2xS2 4xS16 4xP12 4xS12")
+    assert "topk" in {one.operator for one in found.left_out}
+
+
+def test_experts_that_cannot_be_computed_in_float64_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"cannot run on it in float64.*Double"):
+        search(mixtral("grouped_mm"), {"input_ids": zoo.tokens()})
+
+
 def made_equal(tensor):
     """Return a tensor whose first two entries along every axis are equal."""
     for axis, length in enumerate(tensor.shape):

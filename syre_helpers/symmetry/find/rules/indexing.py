@@ -79,8 +79,10 @@ def index(engine: Engine, node: Node) -> Info | list[Info]:
 
 
 @rule("gather", "scatter", "scatter_add", "index_add", "index_copy", "index_fill")
-def by_index(engine: Engine, node: Node) -> Info:
+def by_index(engine: Engine, node: Node) -> Info | list[Info]:
     """Return a tensor read or written along one axis at places that a tensor gives."""
+    if not node.args[0].floating:  # numbers of places, such as a one-hot code of experts
+        return engine.unknown(node)
     value, dim = node.args[0], node.args[1] % len(node.args[0].shape)
     infos = [engine.info(one) for one in node.args if isinstance(one, Value)]
     result = node.results[0]
