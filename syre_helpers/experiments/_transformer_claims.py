@@ -110,8 +110,8 @@ CLAIMS = (
             measure=difference(_SYRE[words], _ADDED[words], "test_loss"),
             unit=f"test loss of syre - its bias added after, {_NATS}",
             holds=rules.below(0),
-            comment="Noise that training has not seen raises the loss; plain decay has a lower one, "
-            "too.",
+            comment="Noise that training has not seen raises the loss; plain decay is below its "
+            "control, too.",
         )
         for words in _STRONG
     ),

@@ -48,8 +48,9 @@ def head_products(params: Mapping[str, Tensor], heads: int, pair: Pair) -> Tenso
 
     Examples
     --------
-    >>> from syre_helpers import measures, models
-    >>> params = dict(models.gpt(dim=16, depth=2, heads=2).named_parameters())
+    >>> from syre_helpers import measures
+    >>> from syre_helpers.models.gpt import gpt
+    >>> params = dict(gpt(dim=16, depth=2, heads=2).named_parameters())
     >>> measures.numerical_rank(head_products(params, 2, "query-key"))
     tensor([[8., 8.],
             [8., 8.]], dtype=torch.float64)
@@ -85,8 +86,9 @@ def with_heads_cut(
 
     Examples
     --------
-    >>> from syre_helpers import measures, models
-    >>> params = dict(models.gpt(dim=16, depth=1, heads=2).named_parameters())
+    >>> from syre_helpers import measures
+    >>> from syre_helpers.models.gpt import gpt
+    >>> params = dict(gpt(dim=16, depth=1, heads=2).named_parameters())
     >>> cut = with_heads_cut(params, 2, "query-key", 3)
     >>> measures.numerical_rank(head_products(cut, 2, "query-key"), rtol=1e-4)
     tensor([[3., 3.]], dtype=torch.float64)

@@ -11,6 +11,7 @@ from found_answers import FOUND, FUNCTIONS
 from syre_helpers import exercises
 from syre_helpers.experiments import linear_vae
 from syre_helpers.experiments.simclr import nt_xent
+from syre_helpers.models.gpt import turned_by_place
 
 
 def steps_until(done, step, state):
@@ -184,6 +185,25 @@ def bias_at_zero(bias=-7.0, centre=0.01, lr=0.1, decay=1e-4, at_once=1000):
     return at_once * steps_until(lambda p: p >= 0, lambda p: p - rate * (p - centre), bias)
 
 
+def flips_that_turning_keeps(size=8):
+    """Count the flips that keep the scores of a small head, and return those of 48 heads of 64."""
+    query, key = torch.randn(2, 3, size, dtype=torch.float64)
+    before = turned_by_place(query) @ turned_by_place(key).T
+    kept = 0
+    for signs in itertools.product((1.0, -1.0), repeat=size):
+        flip = torch.tensor(signs, dtype=torch.float64)
+        after = turned_by_place(query * flip) @ turned_by_place(key * flip).T
+        kept += torch.allclose(before, after)
+    return 6 * 8 * (64 // size) * round(math.log2(kept))
+
+
+def nearest_by_eigenvectors(left, right, rank):
+    """Project the product on the leading eigenvectors of its rows' Gram matrix."""
+    product = left.T @ right
+    vectors = torch.linalg.eigh(product @ product.T)[1].flip(1)[:, :rank]
+    return vectors @ vectors.T @ product
+
+
 ANSWERS = {
     "continuous_symmetries_survivor": survivor_by_projection,
     "continuous_symmetries_quiet_place": quiet_place_by_constraints,
@@ -217,6 +237,8 @@ ANSWERS = {
     "self_supervised_collapse_width": first_width_with_a_null_vector(),
     "supervised_collapse_images": most_images_counted(),
     "syre_longer_wait": longer_wait(),
+    "transformers_flips": flips_that_turning_keeps(),
+    "transformers_nearest": nearest_by_eigenvectors,
     "what_it_costs_ridge": ridge_by_descent,
     "what_is_proved_change": change_by_definition,
     "what_is_proved_distance": distance_of_the_saddle(),

@@ -69,7 +69,11 @@ VERDICTS = {
         + [FAILS] * 12
         + [HOLDS, HOLDS, FAILS, HOLDS, HOLDS, HOLDS, OPEN, HOLDS, OPEN, HOLDS],
     ),
-    "growing": ([OPEN] * 13, [OPEN] * 13),
+    # Copies and fresh units; a fixed bias after strong decay; the mechanism; less decay.
+    "growing": (
+        [HOLDS] * 4 + [OPEN, HOLDS, HOLDS, FAILS, OPEN, HOLDS, PARTLY, HOLDS, HOLDS],
+        [HOLDS, HOLDS, FAILS, FAILS, HOLDS, HOLDS, HOLDS, FAILS, FAILS, HOLDS, FAILS, HOLDS, HOLDS],
+    ),
     "persistence": ([HOLDS] * 9, [HOLDS, HOLDS, HOLDS, FAILS, FAILS, HOLDS, HOLDS, HOLDS, FAILS]),
     "symmetry_degree": (
         [OPEN, YES, NO, YES, YES, HOLDS, HOLDS, OPEN],

@@ -55,6 +55,7 @@ CHAPTERS = {
     "mode_connectivity": "practice/mode-connectivity",
     "closed_gates": "practice/your-own-model",
     "growing": "practice/when-not-to",
+    "transformers": "practice/transformers",
     "compatibility": "remedy/what-it-costs",
     "persistence": "remedy/syre",
     "symmetry_degree": "remedy/how-strong",

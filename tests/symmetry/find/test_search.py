@@ -318,6 +318,14 @@ FLAT = {
     "product_of_vectors": 4,
     "rnn": 5,  # of two biases that are added
     "lstm": 4 * 5,
+    # Combinations that change no output though each of their entries does: all rows of the logits
+    # moved by one vector and one bias; a reader's row against its bias, as the units' sum is one.
+    "softmax_units": (4 + 1) + 3,
+    # All rows in front of the norm moved by one vector and one bias; ReLU's rescaling.
+    "layer_norm": (4 + 1) + 5,
+    # relu(z) - relu(-z) = z: five units make all affine functions of four inputs, so that for each
+    # output the bias is one of their combinations; and five rescalings.
+    "crelu": 5 + 3,
 }
 
 
@@ -345,6 +353,27 @@ def test_flat_directions_are_accounted_for_to_the_unit(name):
     spectrum = torch.linalg.svdvals(jacobian)
     rank = int((spectrum > 1e-9 * spectrum[0]).sum())
     assert len(flat) - rank == FLAT[name]
+
+
+def test_a_flip_that_exchanges_two_readers_is_a_symmetry_and_is_not_looked_for():
+    """A limit: relu(x) beside relu(-x) has a sign flip that moves a unit's two readers."""
+    model, inputs, _, _ = prepared("crelu")
+    model = model.double()
+    x = inputs[0].double()
+
+    def exchanged(p):
+        order = torch.tensor([5, 1, 2, 3, 4, 0, 6, 7, 8, 9])  # the readers of unit 0
+        sign = torch.tensor([-1.0, 1, 1, 1, 1]).double()
+        return {
+            "a.weight": sign[:, None] * p["a.weight"],
+            "a.bias": sign * p["a.bias"],
+            "b.weight": p["b.weight"][:, order],
+        }
+
+    params = dict(model.named_parameters())
+    loss = lambda p: functional_call(model, p, (x,)).square().mean()  # noqa: E731
+    assert sh.Reflection(exchanged).violation(loss, params) <= 1e-14
+    assert not any(family.kind == "sign" for family in search(model, inputs))
 
 
 def test_units_of_residual_networks_and_attention_need_no_outgoing():
