@@ -1,7 +1,6 @@
 /* Says so where something is wider than its place, and lets the keyboard scroll it. */
 (() => {
-  const PLACES =
-    'div.cell_output, div.cell_output > .output, .pst-scrollable-table-container, div.math, div.highlight pre';
+  const PLACES = 'div.cell_output, div.cell_output > .output, .pst-scrollable-table-container, div.math, pre';
   const boxes = document.querySelectorAll(`.bd-article :is(${PLACES})`);
   const check = (box) => {
     const room = box.scrollWidth - box.clientWidth;
