@@ -7,6 +7,7 @@ names. Files that stay the same are not touched, so that Sphinx only reads what 
 
 from __future__ import annotations
 
+import ast
 import re
 from datetime import date
 
@@ -80,6 +81,13 @@ def chapter(name: str) -> str:
     if record:
         merge(notebook, nbformat.read(executed, as_version=4))
     for cell in notebook.cells:
+        if cell.cell_type == "code" and is_imports(cell.source):
+            # A reader at the top of a page wants what it is about.
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+            cell.metadata["mystnb"] = {
+                "code_prompt_show": "Show the imports",
+                "code_prompt_hide": "Hide the imports",
+            }
         if cell.source.startswith("# Solution"):
             cell.metadata["mystnb"] = {
                 "code_prompt_show": "Show the solution",
@@ -92,6 +100,15 @@ def chapter(name: str) -> str:
     cell = nbformat.v4.new_markdown_cell(text, id="banner")
     notebook.cells.insert(1, cell)
     return nbformat.writes(notebook) + "\n"
+
+
+def is_imports(source: str) -> bool:
+    """Test whether a cell of code only imports."""
+    try:
+        lines = ast.parse(source).body
+    except SyntaxError:  # a line that is IPython's own
+        return False
+    return bool(lines) and all(isinstance(line, ast.Import | ast.ImportFrom) for line in lines)
 
 
 def merge(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> None:

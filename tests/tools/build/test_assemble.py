@@ -26,6 +26,17 @@ def test_outputs_go_into_the_new_prose_and_a_banner_after_the_title(book):
     assert "not executed" in other.cells[1].source
 
 
+def test_a_cell_that_only_imports_is_folded(book):
+    save(
+        "trap/one", notebook("# One", ("import math\nfrom os import path",), ("import re\nx = 1",))
+    )
+    _, _, imports, other = nbformat.reads(assemble.chapter("trap/one"), 4).cells
+    assert imports.metadata["tags"] == ["hide-input"]
+    assert not other.metadata.get("tags")
+    assert not assemble.is_imports("%matplotlib inline")
+    assert not assemble.is_imports("")
+
+
 def test_assembling_again_touches_nothing_and_forgets_what_is_gone(book):
     executed("trap/one")
     (book / "book" / "old.md").write_text("# Old\n")
