@@ -23,37 +23,42 @@ def main() -> int:
     options = chapters.parser("Compare verdicts.", jobs=False).parse_args()
     names = chapters.select(chapters.chapters(), options.names)
     known = recorded()
-    shown = [(name, *pair) for name in names for pair in printed(name)]
-    wrong = [
-        f"{name}: {word!r} on the page, {known.get(claim, [])} in the ledger: {claim}"
-        for name, claim, word in shown
-        if word not in known.get(claim, [])
-    ]
+    shown = [(name, *found) for name in names for found in printed(name)]
+    wrong = []
+    for name, claim, preset, word in shown:
+        words = [w for run, w in known.get(claim, []) if is_run(run, preset)]
+        if word not in words:
+            wrong.append(f"{name}: {word!r} on the page, {words} in the ledger: {claim} {preset}")
     print(*wrong, f"{len(shown)} verdicts on pages, {len(wrong)} that differ.", sep="\n")
     return 1 if wrong else 0
 
 
-def recorded() -> dict[str, list[str]]:
-    """Return the ledger's words for each claim on the quick runs, by the claim's text."""
-    words: dict[str, list[str]] = {}
+def recorded() -> dict[str, list[tuple[str, str]]]:
+    """Return the ledger's pairs of a preset and a word for each claim, by the claim's text."""
+    words: dict[str, list[tuple[str, str]]] = {}
     for name in ledger.CHAPTERS:
-        runs = {p: run for p, run in ledger.records(name).items() if p.startswith("quick")}
+        runs = ledger.records(name)
         for claim in experiments.load(name).CLAIMS:
-            judged = [one["verdict"] for one in ledger.judge(claim, runs)]
-            words.setdefault(claim.text, []).extend(judged)
+            for one in ledger.judge(claim, runs):
+                words.setdefault(claim.text, []).append((one["preset"], one["verdict"]))
     return words
 
 
-def printed(name: str) -> Iterator[tuple[str, str]]:
-    """Yield each claim and its verdict in the tables that a chapter printed."""
+def is_run(preset: str, named: str) -> bool:
+    """Test whether a page's row is about a run; a page that names none has made a quick one."""
+    return preset == named if named else preset.startswith("quick")
+
+
+def printed(name: str) -> Iterator[tuple[str, str, str]]:
+    """Yield claim, preset ("" where none is named) and verdict of each row that a chapter shows."""
     _, executed, _ = execute.paths(name)
     for cell in nbformat.read(executed, as_version=4).cells:
         for output in cell.get("outputs", []):
             yield from in_html(output.get("data", {}).get("text/html", ""))
 
 
-def in_html(html: str) -> Iterator[tuple[str, str]]:
-    """Yield each claim and its verdict in the tables of a piece of HTML."""
+def in_html(html: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the same of the tables in a piece of HTML."""
     for table in BeautifulSoup(html, "html.parser").find_all("table"):
         rows = [
             [cell.get_text(strip=True) for cell in row.find_all(["th", "td"])]
@@ -65,7 +70,8 @@ def in_html(html: str) -> Iterator[tuple[str, str]]:
         columns = [next((word for word in reversed(words) if word), "") for words in heads]
         if {"verdict", "claim"} <= set(columns):
             for row in rows[depth:]:
-                yield row[columns.index("claim")], row[columns.index("verdict")]
+                cells = dict(zip(columns, row, strict=False))
+                yield cells["claim"], cells.get("preset", ""), cells["verdict"]
 
 
 if __name__ == "__main__":

@@ -31,15 +31,15 @@ def test_pairs_are_read_from_a_table_of_pandas(table):
     other = pd.DataFrame({("a", "mean"): [1.0], ("a", "std"): [2.0]})
     html = table.to_html() if "verdict" not in table else table.to_html(index=False)
     assert list(verdicts.in_html(other.to_html() + html)) == [
-        ("Decay kills < 2 units.", "partly"),
-        ("Syre revives them.", "not shown"),
+        ("Decay kills < 2 units.", "", "partly"),
+        ("Syre revives them.", "", "not shown"),
     ]
 
 
 @pytest.fixture
 def page(tmp_path, monkeypatch):
-    def write(word, claim):
-        html = pd.DataFrame({"verdict": [word], "claim": [claim]}).to_html(index=False)
+    def write(word, claim, **more):
+        html = pd.DataFrame({"verdict": [word], "claim": [claim], **more}).to_html(index=False)
         cell = nbformat.v4.new_code_cell("", outputs=[])
         cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": html})]
         file = tmp_path / "page.ipynb"
@@ -51,7 +51,12 @@ def page(tmp_path, monkeypatch):
 
 
 def test_page_that_contradicts_the_ledger_is_named(page, capsys):
-    claim, (word, *_) = next(iter(verdicts.recorded().items()))
+    known = verdicts.recorded()
+    claim, word = next(
+        (claim, runs[0][1])
+        for claim, runs in known.items()
+        if [run for run, _ in runs] == ["quick"]
+    )
     page(word, claim)
     assert verdicts.main() == 0
     page("not" if word != "not" else "holds", claim)
@@ -59,3 +64,15 @@ def test_page_that_contradicts_the_ledger_is_named(page, capsys):
     assert f"in the ledger: {claim}" in capsys.readouterr().out
     page(word, "A claim that the ledger does not know.")
     assert verdicts.main() == 1
+
+
+def test_a_row_that_names_its_run_is_compared_with_that_run(page):
+    claim, runs = next(
+        (claim, dict(runs))
+        for claim, runs in verdicts.recorded().items()
+        if len({word for _, word in runs}) > 1 and {"quick", "full-size"} <= dict(runs).keys()
+    )
+    page(runs["full-size"], claim, preset=["full-size"])
+    assert verdicts.main() == 0
+    page(runs["full-size"], claim, preset=["quick"])
+    assert verdicts.main() == (runs["quick"] != runs["full-size"])
