@@ -888,7 +888,7 @@ RUBBISH = {
     "nan": math.nan,
     "inf": math.inf,
     "tensor": torch.full((3, 3), math.nan),
-    "array": np.array(["a"]),
+    "array": np.array(["rubbish"]),
     "mapping": {"a": [1, {}]},
     "list": [None, ...],
     "function": lambda *arguments: 1 / 0,
