@@ -26,6 +26,8 @@ _TWO_HEADERS = re.compile(
     r"<thead>\s*<tr[^>]*>(.*?)</tr>\s*<tr[^>]*>(.*?)</tr>\s*</thead>", re.DOTALL
 )
 _CELLS = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL)
+# An empty corner, of a table of pandas or of its styler, is no heading.
+_NO_HEADING = re.compile(r"<th[^>]*>(?:&nbsp;)?</th>")
 _IMAGE = re.compile(r"<img [^>]*>")
 NO_KERNEL = (
     '<p class="syre-note">Here Jupyter, Colab and Binder show a panel of controls that trains '
@@ -128,14 +130,15 @@ def readable(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
         return nbformat.v4.new_output("display_data", {"text/html": NO_KERNEL})
     if "text/html" in data:
         html = _TWO_HEADERS.sub(one_header, data["text/html"])
-        # The empty corner of a table of pandas is no heading.
-        data["text/html"] = html.replace("<th></th>", "<td></td>")
+        data["text/html"] = _NO_HEADING.sub("<td></td>", html)
     return output
 
 
 def one_header(found: re.Match[str]) -> str:
     """Return the head of a table of pandas with the index's names in the row of the columns."""
-    columns, names = (_CELLS.findall(row) for row in found.groups())
+    columns, names = (
+        ["" if cell == "&nbsp;" else cell for cell in _CELLS.findall(row)] for row in found.groups()
+    )
     depth = sum(1 for name in names if name)
     if len(columns) != len(names) or any(names[depth:]) or any(columns[: depth - 1]) or not depth:
         return found[0]  # columns of several levels

@@ -90,7 +90,9 @@ def test_a_page_without_a_kernel_shows_no_dead_controls():
     ("table", "head"),
     [
         (pd.DataFrame({"a": [1]}, index=pd.Index([2], name="k")), ["k", "a"]),
+        (pd.DataFrame({"a": [1]}, index=pd.Index([2], name="k")).style, ["k", "a"]),
         (pd.DataFrame({"a": [1], "b": [2]}), ["", "a", "b"]),
+        (pd.DataFrame({"a": [1], "b": [2]}).style, ["", "a", "b"]),
         (pd.DataFrame([[1]], pd.Index([2], name="k"), pd.Index(["a"], name="c")), ["k \\ c", "a"]),
         (pd.DataFrame({"k": [1], "l": [2], "a": [3]}).set_index(["k", "l"]), ["k", "l", "a"]),
     ],
