@@ -124,13 +124,16 @@ def mark(app: Any, document: nodes.document, page: str, glossary: dict[str, Word
     by_place = {word.place: name for name, word in glossary.items()}
     finder = pattern(glossary)
     used: dict[str, Word] = {}
+    folds = 0  # that are open here: a reader may leave them closed, so no first use is in them
     for text in list(document.findall(nodes.Text)):
+        if isinstance(text.parent, nodes.raw):
+            folds += text.count("<details") - text.count("</details")
         marked = by_authors(text)
         if marked is not None:
             place = marked.get("refuri", "").rpartition("#")[2]
             if place in by_place:
                 used[by_place[place]] = glossary[by_place[place]]
-        elif is_prose(text):
+        elif not folds and is_prose(text):
             parts = list(split(text.astext(), finder, by_form, used, glossary))
             if any(name for _, name in parts):
                 linked = [

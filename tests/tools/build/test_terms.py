@@ -137,6 +137,17 @@ def test_words_are_found_in_both_numbers(name, other):
     assert terms.pattern([name]).fullmatch(other.upper())
 
 
+def test_a_word_in_a_fold_that_may_stay_closed_is_no_first_use(site):
+    fold, end = "<details><summary>Why</summary>", "</details>"
+    raw = ".. raw:: html\n\n   {}\n\n"
+    text = f"Dead units.\n\n{raw.format(fold)}A reflection.\n\n{raw.format(end)}The *reflection*.\n"
+    (site / "page.rst").write_text(f"Page\n====\n\n{text}")
+    build(site)
+    links, soup = marked(page(site))
+    assert [word for word, _ in links] == ["Dead units", "reflection"]
+    assert soup.select("em a"), "the second one, which all can see"
+
+
 def test_a_page_without_a_glossary_is_left_alone():
     document = nodes.document("", "")
     terms.mark(None, document, "page", {})
