@@ -95,7 +95,7 @@ def loss(output: Tensor, target: Tensor) -> Tensor:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
-    """Return what some work returns, the seconds that passed, and those of the processors."""
+    """Return the result of some work, the seconds that passed, and those of the processors."""
     wall, busy = time.perf_counter(), time.process_time()
     result = work()
     return result, time.perf_counter() - wall, time.process_time() - busy

@@ -18,6 +18,6 @@ def code_cells(file):
 
 
 def prose(file):
-    """Return what a notebook says in Markdown."""
+    """Return the Markdown of a notebook as one text."""
     cells = nbformat.read(file, as_version=4).cells
     return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")

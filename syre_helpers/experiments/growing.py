@@ -26,7 +26,7 @@ from ..removal import Arm, arms
 from ..training import train_many
 from ..training.options import columns_of
 from . import _rules as rules
-from ._claims import Claim, Measured, Rows, of, ratio
+from ._claims import Claim, Rows, of, ratio, value
 from ._common import Descent, file_in, fit_settings, optimizer, seeds_of
 from ._growth import Grown, Params
 
@@ -230,15 +230,11 @@ _OLD, _NEW = "error after growing", "error on the new data"
 _BETTER, _AS_GOOD = rules.below(0.9, partly=1), rules.below(1.1)
 
 
-def _share(rows: Rows, column: str) -> Measured:
-    return lambda last: rows(last)[column]
-
-
 CLAIMS = (
     Claim(
         text="Under plain decay copies stay copies: the grown network has no more different units "
         "than the small one had, a quarter of its width.",
-        measure=_share(_COPIES, "grown_distinct"),
+        measure=value(_COPIES, "grown_distinct"),
         unit="share of units that do not copy another one",
         holds=rules.between(0, 0.25),
         comment="Each copy gets the gradient of the others.",
@@ -252,7 +248,7 @@ CLAIMS = (
     ),
     Claim(
         text="Syre of 10% parts all copies.",
-        measure=_share(_WEAK, "grown_distinct"),
+        measure=value(_WEAK, "grown_distinct"),
         unit="share of units that do not copy another one",
         holds=rules.between(1, 1),
         comment="To a millionth of the largest unit; that says nothing of their use.",
@@ -318,7 +314,7 @@ CLAIMS = (
     Claim(
         text="The mechanism is not that twins are kept apart: the units of the kick are different, "
         "too.",
-        measure=_share(_KICK, "shrunk_distinct"),
+        measure=value(_KICK, "shrunk_distinct"),
         unit="share of units after strong decay that do not copy another one",
         holds=rules.above(0.9),
         comment="To a millionth of the largest unit.",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .._checks import check_positive_int
+from .attention import AttentionBlock
 
 
 def gpt(
@@ -84,7 +85,8 @@ def gpt(
         raise ValueError(
             f"rotary=True turns pairs, and dim={dim} gives each of heads={heads} an odd number"
         )
-    blocks = (GPTBlock(dim, heads, mlp, bias=bias, rotary=rotary) for _ in range(depth))
+    switches = {"bias": bias, "causal": True, "rotary": rotary}
+    blocks = (AttentionBlock(dim, heads, mlp, **switches) for _ in range(depth))
     embed = TokenEmbedding(vocabulary, 0 if rotary else context, dim)
     parts: OrderedDict[str, nn.Module] = OrderedDict(
         embed=embed,
@@ -112,86 +114,13 @@ class TokenEmbedding(nn.Module):
         self.position = nn.Parameter(0.02 * torch.randn(context, dim)) if context else None
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the embeddings, (batch, length, dim)."""
-        embedded = self.token[tokens]
-        return embedded if self.position is None else embedded + self.position[: tokens.shape[-1]]
-
-
-class CausalAttention(nn.Module):
-    """Multi-head self-attention in which no place sees a later one.
-
-    Parameters
-    ----------
-    dim, heads : int
-        Size of the embedding, and number of heads, which divides it.
-    bias, rotary : bool
-        As in `gpt`.
-    """
-
-    def __init__(self, dim: int, heads: int, *, bias: bool, rotary: bool) -> None:
-        super().__init__()
-        self.heads = heads
-        self.rotary = rotary
-        self.query = nn.Linear(dim, dim, bias=bias)
-        self.key = nn.Linear(dim, dim, bias=bias)
-        self.value = nn.Linear(dim, dim, bias=bias)
-        self.out = nn.Linear(dim, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output at every place, of the shape of `x`."""
-        query, key, value = (
-            layer(x).unflatten(-1, (self.heads, -1)).transpose(-3, -2)
-            for layer in (self.query, self.key, self.value)
-        )
-        if self.rotary:
-            query, key = turned_by_place(query), turned_by_place(key)
-        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
-        mixed = torch.softmax(scores.masked_fill(later, -torch.inf), dim=-1) @ value
-        return self.out(mixed.transpose(-3, -2).flatten(-2))
-
-
-class GPTBlock(nn.Module):
-    """Causal attention, then a two-layer network, each on normed inputs and added to them.
-
-    Parameters
-    ----------
-    dim, heads, hidden : int
-        Size of the embedding, number of heads, hidden units of the network.
-    bias, rotary : bool
-        As in `gpt`.
-    """
-
-    def __init__(self, dim: int, heads: int, hidden: int, *, bias: bool, rotary: bool) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
-        self.attention = CausalAttention(dim, heads, bias=bias, rotary=rotary)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output, of the shape of `x`."""
-        x = x + self.attention(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
-
-
-def turned_by_place(x: Tensor) -> Tensor:
-    """Return queries or keys (..., length, size) whose pairs (i, i + size / 2) turn with the place.
-
-    Parameters
-    ----------
-    x : Tensor
-        The size is even. Pair i turns by ``10000 ** (-2 i / size)`` radians per place, as in
-        RoFormer.
-
-    Returns
-    -------
-    Tensor
-        Of the same shape. The product of a query and a key depends on how far apart they are.
-    """
-    length, size = x.shape[-2:]
-    frequency = 10000 ** (-torch.arange(0, size, 2, device=x.device, dtype=x.dtype) / size)
-    angle = torch.arange(length, device=x.device, dtype=x.dtype)[:, None] * frequency
-    first, second = x.chunk(2, dim=-1)
-    cos, sin = angle.cos(), angle.sin()
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+        """Return the embeddings, (batch, length, dim); ValueError where a text is too long."""
+        embedded, length = self.token[tokens], tokens.shape[-1]
+        if self.position is None:
+            return embedded
+        if length > len(self.position):
+            raise ValueError(
+                f"tokens has texts of {length}, and the model has places for {len(self.position)}; "
+                "pass shorter ones, or make it with a larger context="
+            )
+        return embedded + self.position[:length]

@@ -44,7 +44,9 @@ def head_products(params: Mapping[str, Tensor], heads: int, pair: Pair) -> Tenso
     ------
     ValueError
         If `pair` is another word, the parameters are not those of such a model, the heads do not
-        divide it, or queries and keys have biases, whose scores are no product.
+        divide it, or what they compute is no product of two matrices of weights: queries, keys and
+        values have biases, or, for "query-key", rotary codes turn them (the model has no vectors
+        of places).
 
     Examples
     --------
@@ -124,8 +126,10 @@ def _factors(params: Mapping[str, Tensor], heads: int, pair: Pair) -> Iterator[_
         raise ValueError(f"params has no {_MARK!r}; pass those of models.gpt or models.vit")
     for block in blocks:
         names = [f"{block}.attention.{part}.weight" for part in _PAIRS[pair]]
-        if pair == "query-key" and f"{block}.attention.query.bias" in params:
-            raise ValueError("params has biases of queries; scores are then no product of weights")
+        if f"{block}.attention.query.bias" in params:
+            raise ValueError("params has biases of queries, keys and values; no head is a product")
+        if pair == "query-key" and "embed.position" not in params:
+            raise ValueError("params has no 'embed.position': rotary codes turn queries and keys")
         left, right = (params[name].detach().double() for name in names)
         if pair == "value-output":
             left = left.T  # its columns belong to the heads

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .._checks import check_positive_int
+from .attention import AttentionBlock
 
 
 def vit(
@@ -101,56 +102,6 @@ class PatchEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the embeddings, (batch, patches, dim)."""
         return self.project(x).flatten(2).transpose(1, 2) + self.position
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention.
-
-    Parameters
-    ----------
-    dim, heads : int
-        Size of the embedding, and number of heads, which divides it.
-    """
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(dim, dim, bias=False)
-        self.key = nn.Linear(dim, dim, bias=False)
-        self.value = nn.Linear(dim, dim, bias=False)
-        self.out = nn.Linear(dim, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output at every patch, of the shape of `x`."""
-        query, key, value = (
-            layer(x).unflatten(-1, (self.heads, -1)).transpose(-3, -2)
-            for layer in (self.query, self.key, self.value)
-        )
-        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-        mixed = torch.softmax(scores, dim=-1) @ value
-        return self.out(mixed.transpose(-3, -2).flatten(-2))
-
-
-class AttentionBlock(nn.Module):
-    """Attention, then a two-layer network, each on normed inputs and added to them.
-
-    Parameters
-    ----------
-    dim, heads, hidden : int
-        Size of the embedding, number of heads, hidden units of the network.
-    """
-
-    def __init__(self, dim: int, heads: int, hidden: int) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
-        self.attention = Attention(dim, heads)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output, of the shape of `x`."""
-        x = x + self.attention(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
 
 
 class MeanOverPatches(nn.Module):

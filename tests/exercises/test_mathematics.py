@@ -11,7 +11,7 @@ from found_answers import FOUND, FUNCTIONS
 from syre_helpers import exercises
 from syre_helpers.experiments import linear_vae
 from syre_helpers.experiments.simclr import nt_xent
-from syre_helpers.models.gpt import turned_by_place
+from syre_helpers.models.attention import turned_by_place
 
 
 def steps_until(done, step, state):

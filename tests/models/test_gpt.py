@@ -9,7 +9,7 @@ from torch.func import functional_call
 import syre_helpers as sh
 from small_models import SMALL_GPT, gpt, seeded, size, tokens
 from syre_helpers import arms, models
-from syre_helpers.models.gpt import turned_by_place
+from syre_helpers.models.attention import turned_by_place
 
 
 @pytest.mark.parametrize("switches", [{}, {"bias": True}, {"rotary": True}, {"tied": True}])
@@ -50,6 +50,15 @@ def test_a_block_is_pytorchs_own_encoder_layer_under_a_causal_mask():
     x = torch.randn(3, 6, 8, dtype=torch.float64)
     later = torch.nn.Transformer.generate_square_subsequent_mask(6, dtype=torch.float64)
     torch.testing.assert_close(block(x), own(x, src_mask=later, is_causal=True))
+
+
+def test_a_text_that_is_too_long_is_refused():
+    model = models.gpt(7, 1, 8, 1, 2, 8)
+    assert model(torch.zeros(2, 1, dtype=torch.int64)).shape == (2, 1, 7)
+    with pytest.raises(ValueError, match="texts of 3, and the model has places for 1"):
+        model(torch.zeros(2, 3, dtype=torch.int64))
+    rotary = models.gpt(7, 1, 8, 1, 2, 8, rotary=True)
+    assert rotary(torch.zeros(2, 3, dtype=torch.int64)).shape == (2, 3, 7), "has no table of places"
 
 
 def test_rotary_turns_pairs_like_complex_numbers():

@@ -92,6 +92,18 @@ def test_nothing_is_left_of_scores_without_rank():
             ),
             "biases of queries",
         ),
+        (
+            lambda p: models.with_heads_cut(
+                params_of(seeded(partial(gpt, bias=True))), 2, "value-output", 1
+            ),
+            "biases of queries",
+        ),
+        (
+            lambda p: models.with_heads_cut(
+                params_of(seeded(partial(gpt, rotary=True))), 2, "query-key", 1
+            ),
+            "rotary codes",
+        ),
     ],
 )
 def test_bad_calls_are_answered(call, words):

@@ -24,7 +24,12 @@ def main() -> int:
     names = chapters.select(chapters.chapters(), options.names)
     known = recorded()
     shown = [(name, *found) for name in names for found in printed(name)]
-    wrong = []
+    # A table whose columns go by other names would pass unread.
+    wrong = [
+        f"{name}: asks for verdicts, and shows none in a table with the columns verdict and claim"
+        for name in names
+        if ".verdicts(" in execute.paths(name)[0].read_text() and name not in {s[0] for s in shown}
+    ]
     for name, claim, preset, word in shown:
         words = [w for run, w in known.get(claim, []) if is_run(run, preset)]
         if word not in words:

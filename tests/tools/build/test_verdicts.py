@@ -38,9 +38,9 @@ def test_pairs_are_read_from_a_table_of_pandas(table):
 
 @pytest.fixture
 def page(tmp_path, monkeypatch):
-    def write(word, claim, **more):
-        html = pd.DataFrame({"verdict": [word], "claim": [claim], **more}).to_html(index=False)
-        cell = nbformat.v4.new_code_cell("", outputs=[])
+    def write(word, claim, code="", name="verdict", **more):
+        html = pd.DataFrame({name: [word], "claim": [claim], **more}).to_html(index=False)
+        cell = nbformat.v4.new_code_cell(code, outputs=[])
         cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": html})]
         file = tmp_path / "page.ipynb"
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), file)
@@ -64,6 +64,9 @@ def test_page_that_contradicts_the_ledger_is_named(page, capsys):
     assert f"in the ledger: {claim}" in capsys.readouterr().out
     page(word, "A claim that the ledger does not know.")
     assert verdicts.main() == 1
+    page(word, claim, code="sh.experiments.verdicts(claims, runs)", name="words")
+    assert verdicts.main() == 1
+    assert "shows none" in capsys.readouterr().out
 
 
 def test_a_row_that_names_its_run_is_compared_with_that_run(page):
