@@ -48,7 +48,7 @@ def standard_library(
     Raises
     ------
     DataError
-        If the source files are not there, or not as many as are asked for.
+        If the source files are not there, or not as many pieces as are asked for, or none.
     ValueError
         If a number is not a positive int.
 
@@ -131,6 +131,8 @@ def _pieces(
     """Return inputs and targets from texts that are put one behind the other."""
     text = torch.frombuffer(bytearray(b"".join(texts)), dtype=torch.uint8)
     count = (len(text) - 1) // context
+    if count < 1:
+        raise DataError(f"context={context} is more than the {len(text) - 1} bytes there are")
     if wanted is not None and check_positive_int(argument, wanted) > count:
         raise DataError(
             f"{argument}={wanted} pieces of {context} bytes are more than the {count} there are; "

@@ -281,7 +281,7 @@ class Syre:
         values = local(p.detach())
         if values.is_meta or not values.numel():
             return math.inf  # nothing to round yet
-        size = values.float().square().mean().sqrt().item()
+        size = values.abs().float().square().mean().sqrt().item()
         return self.weight_decay * (self.sigma_0 or 0.0) / size if size else math.inf
 
     def parametrize(self, model: nn.Module, *, where: Where | None = None) -> nn.Module:

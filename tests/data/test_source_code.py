@@ -80,5 +80,7 @@ def test_missing_sources_and_too_many_pieces_are_answered(library):
     library([b"x" * 10] * 100)
     with pytest.raises(data.DataError, match="n_test=30 pieces of 4 bytes are more than the 24"):
         data.standard_library(4, n_test=30)
+    with pytest.raises(data.DataError, match="context=1000000 is more than the"):
+        data.standard_library(1_000_000)
     with pytest.raises(ValueError, match="context: 0"):
         data.standard_library(0)
