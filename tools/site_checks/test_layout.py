@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -163,6 +164,23 @@ def test_no_line_begins_with_the_mark_that_ends_a_formula(page: str, look: Look)
 @pytest.mark.parametrize("page", PAGES)
 def test_nothing_is_cut_on_paper(page: str, look: Look) -> None:
     assert not look(page).cut["paper"]
+
+
+@pytest.mark.parametrize("sheet", ["A4", "Letter"])
+@pytest.mark.parametrize(
+    ("page", "below"),
+    [("reference/cheat-sheet", ""), ("reference/decision-rule", "#by-what-you-see")],
+)
+def test_a_page_that_is_said_to_be_one_is_one(
+    page: str, below: str, sheet: str, show: Open
+) -> None:
+    tab = show(page, SHEET)
+    if below:  # what follows the chart begins on a page of its own
+        rest = f"section{below}, section{below} ~ section {{ display: none !important }}"
+        tab.add_style_tag(content=rest)
+    margin = dict.fromkeys(("top", "bottom", "left", "right"), "12mm")
+    printed = tab.pdf(format=sheet, margin=margin)
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 1
 
 
 @pytest.mark.parametrize("page", CHAPTERS[:1])
