@@ -378,7 +378,9 @@ def test_flat_directions_are_accounted_for_to_the_unit(name):
 
 
 # Many small networks of the zoo: the formulas for their idle directions, by mathematics.
-UNKNOWN = {
+APART = {
+    "written_through_a_view",  # writes over what a derivative needs
+    "part_assigned",  # likewise
     # Outputs that a Fourier transform makes equal are read twice, and entries whose differences it
     # does not read are idle: no direction along an axis, and not looked for.
     "unknown_operator",
@@ -388,7 +390,7 @@ TRUE = [
     name
     for name, (_, inputs, _, options) in zoo.CASES.items()
     if (options.get("idle") or inputs[0] is zoo.ROWS)
-    and name not in UNKNOWN | {"resnet18", "half", "all_frozen", "vae"}
+    and name not in APART | {"resnet18", "vit", "half", "all_frozen", "vae"}
 ]
 
 
@@ -398,18 +400,18 @@ def test_the_formula_of_idle_directions_holds_at_all_points_at_once(name):
     model, inputs, _, options = prepared(name)
     model = model.double().eval()
     outputs = options.get("outputs", lambda out: out)
-    rows = []
-    for seed in range(8):
+    rows, seed = [], 0
+    while len(rows) < 12 or sum(map(len, rows)) < 1.5 * rows[0].shape[1]:
         source = torch.Generator().manual_seed(seed)
         own = tuple(
-            one * (0.5 + torch.rand(one.shape, generator=source))
+            torch.randn(20, *one.shape[1:], generator=source).double()
             if one.is_floating_point()
             else one
             for one in inputs
         )
-        own = tuple(one.double() if one.is_floating_point() else one for one in own)
-        rows.append(jacobian(model, at_random(model, seed), own, outputs))
-    rows = [row / row.norm() for row in rows]
+        matrix = jacobian(model, at_random(model, seed), own, outputs)
+        rows.append(matrix / matrix.norm())
+        seed += 1
     assert nullity(torch.cat(rows)) == options.get("idle", 0)
 
 

@@ -639,8 +639,8 @@ def grouped():
     )
 
 
-# Idle: in each group all channels moved by one vector, and one bias.
-@case("P2 2xP3 S2", IMAGES, idle=2 * (3 + 1))
+# Idle: in each group one bias of all channels. Weights in front of it are told apart by places.
+@case("P2 2xP3 S2", IMAGES, idle=2)
 def group_norm():
     # One sign for a whole group: its channels' weights, and their gains.
     return nn.Sequential(nn.Conv2d(3, 6, 1), nn.GroupNorm(2, 6), nn.ReLU(), nn.Conv2d(6, 2, 1))
@@ -1183,8 +1183,8 @@ def two_convolutions():
 
 @case("P5", ROWS, idle=2 * 5)
 def three_biases():
-    return Function(lambda m, x: m.b(F.relu(m.a(x) + m.c - m.d)), a=nn.Linear(4, 5), c=param(5),
-                    d=param(5), b=nn.Linear(5, 3))  # fmt: skip
+    return Function(lambda m, x: m.b(F.relu(m.a(x) + m.more_bias - m.less_bias)), a=nn.Linear(4, 5), more_bias=param(5),
+                    less_bias=param(5), b=nn.Linear(5, 3))  # fmt: skip
 
 
 @case("P5", ROWS, idle=3)
