@@ -1183,8 +1183,13 @@ def two_convolutions():
 
 @case("P5", ROWS, idle=2 * 5)
 def three_biases():
-    return Function(lambda m, x: m.b(F.relu(m.a(x) + m.more_bias - m.less_bias)), a=nn.Linear(4, 5), more_bias=param(5),
-                    less_bias=param(5), b=nn.Linear(5, 3))  # fmt: skip
+    return Function(
+        lambda m, x: m.b(F.relu(m.a(x) + m.more_bias - m.less_bias)),
+        a=nn.Linear(4, 5),
+        more_bias=param(5),
+        less_bias=param(5),
+        b=nn.Linear(5, 3),
+    )
 
 
 @case("P5", ROWS, idle=3)
