@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -117,30 +118,50 @@ class Prover:
         """Return the same at another generic state, with other numbers in its inputs."""
         return Prover(self.network.elsewhere(number), self.tol)
 
-    def gradients(self, number: int = 0) -> dict[str, Tensor] | None:
-        """Return the gradients of a random combination of all outputs, None where that fails."""
+    def gradients(self, look: Callable[[str, Tensor], None], number: int = 0) -> bool:
+        """Show the gradients of a random combination of all outputs, one parameter after another.
+
+        Parameters
+        ----------
+        look : callable
+            ``look(name, gradient)`` is called for each parameter. What it does not keep is gone
+            afterwards: all gradients together are as large as the model.
+        number : int
+            Of the combination. Default 0.
+
+        Returns
+        -------
+        bool
+            False where that fails: some models write over what a gradient would need.
+        """
         network = self.network
         names = [name for name, kind in network.moving.items() if kind == "parameter"]
         leaves = {name: self.state[name].detach().requires_grad_() for name in names}
-        state = {**self.state, **leaves}
+        left = dict(leaves)
+
+        def shown(leaf: Tensor, name: str) -> None:
+            assert leaf.grad is not None
+            look(name, leaf.grad)
+            leaf.grad = None
+            del left[name]
+
+        for name, leaf in leaves.items():
+            leaf.register_post_accumulate_grad_hook(partial(shown, name=name))
         source = generator(network.seed, "find", "outputs", number)
         try:
-            with torch.enable_grad(), plain_kernels(), _Replayed(state):
-                outputs = network.call(network.only(state), network.inputs)
+            with torch.enable_grad(), plain_kernels(), _Replayed({**self.state, **leaves}) as here:
+                outputs = network.call(network.only(here.state), network.inputs)
             total = torch.zeros((), dtype=torch.float64)
             for one in outputs:
                 if one.is_floating_point() and one.requires_grad:
                     weight = torch.randn(one.shape, generator=source, dtype=torch.float64)
                     total = total + (one * weight.to(one.device)).sum().cpu()
-            found: Sequence[Tensor | None] = torch.autograd.grad(
-                total, list(leaves.values()), allow_unused=True
-            )
+            torch.autograd.backward(total, inputs=list(leaves.values()))
         except RuntimeError:
-            return None  # some models write over what a gradient would need
-        return {
-            name: torch.zeros_like(leaf) if one is None else one
-            for (name, leaf), one in zip(leaves.items(), found, strict=True)
-        }
+            return False
+        for name, leaf in list(left.items()):
+            look(name, leaf.new_zeros(()).expand(leaf.shape))
+        return True
 
     def prove(self, families: list[Candidate], draws: int, seed: int) -> list[Candidate]:
         """Return the families that hold: products of random elements of all, `draws` times.
