@@ -96,7 +96,7 @@ def _of_pair(found: Findings, decay: Decay | None) -> str:
     """Return advice on parting the pairs of a class, with numbers."""
     pair = found.planes.closing or found.planes.nearest
     assert pair is not None
-    said = f"{found.name}, units {pair.units[0]} and {pair.units[1]}: "
+    said = f"{found.name}, {found.what} {pair.units[0]} and {pair.units[1]}: "
     if decay is not None and decay.theta_0:
         return said + _under_syre(pair)
     if found.planes.closing is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,10 @@ from .units import Part, Role, State, UnitClass
 LeftOut = list[tuple[str, str]]
 _MOST_ROWS = 6000  # of a matrix; those with more are vocabularies, or take hours
 _SAMPLES = 4  # that the search for symmetries is run on
+_IN_ORDER = (
+    "modules are compared scalar by scalar: one that copies another with its own hidden units in "
+    "another order is not seen as a copy"
+)
 
 
 def classes_of(
@@ -39,8 +44,9 @@ def classes_of(
     Returns
     -------
     list of UnitClass
-        One per family of permutations and its members, one per family of rotations, and one per
-        family of sign flips of other units. Where nothing was found, the rows of each weight.
+        One per family of permutations and its members, one per family of rotations, one per family
+        of modules that change places, and one per family of sign flips of other units. Where
+        nothing was found, the rows of each weight.
     """
     if found is None:
         try:
@@ -104,9 +110,9 @@ def _of_families(
             yield _class(family, ("rotation",), 0, modules)
     for family in found:
         if family.kind == "module swap":
-            left_out.append(
-                (f"swaps of {', '.join(family.layers[:3])}", "modules are not compared")
-            )
+            swapped = _modules(family, modules)
+            left_out.append((f"copies in {swapped.name}", _IN_ORDER))
+            yield swapped
         covered = any(_same_units(one, family) for one in permuted)
         lone = family.kind == "sign" and not covered and family.candidate is not None
         heads = family.kind == "rotation" and family.count > 1
@@ -123,8 +129,13 @@ def _class(
     family: Family, kinds: tuple[str, ...], member: int, modules: Mapping[str, nn.Module]
 ) -> UnitClass:
     """Return the class of one member of a family, such as one head."""
+    name = family.layers[0] + (f" [{family.per} {member}]" if family.count > 1 else "")
+    return UnitClass(name, kinds, family.units, tuple(_parts_of(family, member, modules)))
+
+
+def _parts_of(family: Family, member: int, modules: Mapping[str, nn.Module]) -> Iterator[Part]:
+    """Yield what the units of one member of a family own, tensor by tensor."""
     assert family.candidate is not None
-    parts = []
     for site in family.candidate.sites:
         raw = site.piece.name
         if raw.startswith("noise "):
@@ -144,9 +155,32 @@ def _class(
             place = torch.where((site.unit >= 0) & (site.own == member), site.unit, -1)
             order = place.argsort(stable=True)
             entries = order[int((place < 0).sum()) :].view(family.units, -1)
-        parts.append(Part(name, site.axis, entries, role or role_of(module, name, site.axis), rows))
-    name = family.layers[0] + (f" [{family.per} {member}]" if family.count > 1 else "")
-    return UnitClass(name, kinds, family.units, tuple(parts))
+        yield Part(name, site.axis, entries, role or role_of(module, name, site.axis), rows)
+
+
+def _modules(family: Family, modules: Mapping[str, nn.Module]) -> UnitClass:
+    """Return the class of modules that may change places: each is a unit."""
+    assert family.candidate is not None
+    # What a module does is a vector: its features are not recorded, and have no ranks.
+    parts = [
+        Part(canonical_name(first), 0, None, "module", None, tuple(map(canonical_name, others)))
+        for first, *others in zip(*family.candidate.modules, strict=True)
+        if first not in family.buffers
+    ]
+    for part in _parts_of(family, 0, modules):
+        if part.role != "buffer":
+            role: Role = "outgoing" if part.role == "outgoing" else "module"
+            parts.append(Part(part.tensor, part.axis, None, role, part.rows))
+    paths = [_path(names) for names in family.candidate.modules]
+    name = " and ".join(paths) if len(paths) == 2 else f"{paths[0]} to {paths[-1]}"
+    return UnitClass(f"{name} [{len(paths)} modules]", ("module swap",), len(paths), tuple(parts))
+
+
+def _path(names: list[str]) -> str:
+    """Return the path of the module that holds all of some tensors."""
+    levels = zip(*(canonical_name(name).split(".")[:-1] for name in names), strict=False)
+    shared = itertools.takewhile(lambda level: len(set(level)) == 1, levels)
+    return ".".join(level[0] for level in shared)
 
 
 def _together(family: Family) -> UnitClass:

@@ -78,10 +78,11 @@ class Planes:
     nearest : Pair, optional
         The two units that are most alike; None with fewer than two.
     closing : Pair, optional
-        Of the pairs that are nearer than `NEAR` and than half the null, and attract or are at rest
-        (a rate below a tenth of the decay), the nearest.
+        Of the pairs that are nearer than `NEAR` and than half the null, if there is one, and
+        attract or are at rest (a rate below a tenth of the decay), the nearest.
     null : float
-        The distance of the nearest pair after every scalar was shuffled among the units.
+        The distance of the nearest pair after every scalar was shuffled among the units; NaN for
+        two units, which no shuffle brings nearer.
     groups : tuple of tuple of int
         Exact twins.
     near : int
@@ -159,7 +160,7 @@ def nearest_planes(
     flat = torch.triu_indices(len(live), len(live), offset=1)
     values = distance[flat[0], flat[1]]
     null = _null(units, state, live)
-    limit = min(NEAR, OF_NULL * null)
+    limit = NEAR if math.isnan(null) else min(NEAR, OF_NULL * null)
     # All near pairs, and the nearest ones in any case.
     count = min(max(NEAREST, int((values < limit).sum())), len(values), _MOST_PAIRS)
     order = values.topk(count, largest=False).indices
@@ -206,8 +207,8 @@ def _gram(units: UnitClass, state: State, other: State) -> Tensor:
     """Return the inner products of all units' rows of two states, (units, units)."""
     total = torch.zeros(units.width, units.width, dtype=torch.float64)
     for part, rows in units.rows(state):
-        if part.tensor in other:  # of the frozen there is no gradient
-            others = rows if other is state else part.rows(other[part.tensor])
+        if part.within(other):  # of the frozen there is no gradient
+            others = rows if other is state else part.of(other)
             total += (rows @ others.T).cpu()
     return total
 
@@ -238,6 +239,8 @@ def _groups(twins: Tensor, live: Tensor) -> tuple[tuple[int, ...], ...]:
 
 def _null(units: UnitClass, state: State, live: Tensor) -> float:
     """Return the nearest distance after each scalar was shuffled among the units by itself."""
+    if len(live) < 3:
+        return math.nan  # exchanging scalars of two units leaves their distance as it is
     wide = sum(rows.shape[1] for _, rows in units.rows(state))
     every = max(1, wide // _NULL_COLUMNS)
     columns = torch.cat([rows[live, ::every].cpu() for _, rows in units.rows(state)], 1)

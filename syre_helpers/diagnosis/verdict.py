@@ -67,6 +67,11 @@ class Findings:
         return len(self.dead.units if sure else self.dead.by_weights)
 
     @property
+    def what(self) -> str:
+        """The word for its units."""
+        return "modules" if "module swap" in self.kinds else "units"
+
+    @property
     def twins(self) -> int:
         """Number of units that copy an earlier one exactly."""
         return sum(len(group) - 1 for group in self.planes.groups)
@@ -94,16 +99,17 @@ def alarms(found: Findings, least_rank: float = math.inf) -> list[str]:
     dead = found.dead_for_sure
     if dead > DEAD_SHARE * found.width:
         roads = ", ".join(f"{count} by {road}" for road, count in found.dead.on_each_road.items())
-        said.append(f"{dead} of {found.width} units are dead ({roads})")
+        said.append(f"{dead} of {found.width} {found.what} are dead ({roads})")
     planes = found.planes
     if found.twins:
         groups = f"{len(planes.groups)} group{'s' if len(planes.groups) > 1 else ''}"
-        said.append(f"{found.twins} units copy others exactly, in {groups}")
+        said.append(f"{found.twins} {found.what} copy others exactly, in {groups}")
     if (pair := planes.closing) is not None:
         i, j = pair.units
+        null = "" if math.isnan(planes.null) else f"shuffled weights: {planes.null:.2g}; "
         said.append(
-            f"units {i} and {j} attract each other at a distance of {pair.distance:.2g} (shuffled "
-            f"weights: {planes.null:.2g}; rate {pair.rate:.2g})"
+            f"{found.what} {i} and {j} attract each other at a distance of {pair.distance:.2g} "
+            f"({null}rate {pair.rate:.2g})"
         )
     for what, ranks in (("weights", found.weights), ("features", found.features)):
         if ranks.deficient and ranks.exact < least_rank:
