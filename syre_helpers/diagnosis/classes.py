@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -130,7 +130,10 @@ def _class(
 ) -> UnitClass:
     """Return the class of one member of a family, such as one head."""
     name = family.layers[0] + (f" [{family.per} {member}]" if family.count > 1 else "")
-    return UnitClass(name, kinds, family.units, tuple(_parts_of(family, member, modules)))
+    parts = tuple(_parts_of(family, member, modules))
+    if any(part.role == "module" for part in parts):
+        parts = _wholly(parts)
+    return UnitClass(name, kinds, family.units, parts)
 
 
 def _parts_of(family: Family, member: int, modules: Mapping[str, nn.Module]) -> Iterator[Part]:
@@ -155,22 +158,40 @@ def _parts_of(family: Family, member: int, modules: Mapping[str, nn.Module]) -> 
             place = torch.where((site.unit >= 0) & (site.own == member), site.unit, -1)
             order = place.argsort(stable=True)
             entries = order[int((place < 0).sum()) :].view(family.units, -1)
-        yield Part(name, site.axis, entries, role or role_of(module, name, site.axis), rows)
+        own = role or role_of(module, name, site.axis)
+        if own == "incoming" and entry is None and _stacks_matrices(module, name):
+            own = "module"
+        yield Part(name, site.axis, entries, own, rows)
+
+
+def _stacks_matrices(module: nn.Module | None, name: str) -> bool:
+    """Test whether each entry of a parameter is a matrix, as of experts in one tensor."""
+    kernel = isinstance(module, nn.modules.conv._ConvNd | nn.Bilinear)
+    tensor = getattr(module, name.rpartition(".")[2], None)
+    return not kernel and isinstance(tensor, Tensor) and tensor.ndim == 3
+
+
+def _wholly(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """Return what modules own, without buffers."""
+    # What a module does is a vector: its features are not recorded, and have no ranks.
+    return tuple(
+        Part(
+            one.tensor, one.axis, None, "outgoing" if one.role == "outgoing" else "module", one.rows
+        )
+        for one in parts
+        if one.role != "buffer"
+    )
 
 
 def _modules(family: Family, modules: Mapping[str, nn.Module]) -> UnitClass:
     """Return the class of modules that may change places: each is a unit."""
     assert family.candidate is not None
-    # What a module does is a vector: its features are not recorded, and have no ranks.
     parts = [
         Part(canonical_name(first), 0, None, "module", None, tuple(map(canonical_name, others)))
         for first, *others in zip(*family.candidate.modules, strict=True)
         if first not in family.buffers
     ]
-    for part in _parts_of(family, 0, modules):
-        if part.role != "buffer":
-            role: Role = "outgoing" if part.role == "outgoing" else "module"
-            parts.append(Part(part.tensor, part.axis, None, role, part.rows))
+    parts += _wholly(_parts_of(family, 0, modules))
     paths = [_path(names) for names in family.candidate.modules]
     name = " and ".join(paths) if len(paths) == 2 else f"{paths[0]} to {paths[-1]}"
     return UnitClass(f"{name} [{len(paths)} modules]", ("module swap",), len(paths), tuple(parts))

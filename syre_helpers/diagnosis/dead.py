@@ -151,14 +151,15 @@ def _silent(units: UnitClass, outgoing: Tensor, gradient: State | None) -> Tenso
 
 def _empty(units: UnitClass, state: State, gradient: State | None) -> Tensor:
     """Return a mask of modules whose weights are all next to 0, and have no gradient there."""
-    own = [part for part in units.parts if part.others]
-    matrices = [part for part in own if state[part.tensor].ndim > 1]
+    own = [part for part in units.parts if part.role == "module"]
+    matrices = [part for part in own if state[part.tensor].ndim > (1 if part.others else 2)]
     if len(matrices) < 2:
         return _none(units)  # two behind one another have no gradient at 0, a lone one has
     weights = replace(units, parts=tuple(matrices))
     new = weights.new_norm(state)
     if gradient is None:  # a bias that is not 0 may bring the weights back
-        return _small(replace(units, parts=tuple(own)).norms(state), new)
+        rest = [part for part in own if part.others] or own
+        return _small(replace(units, parts=tuple(rest)).norms(state), new)
     return _small(weights.norms(state), new) & _small(weights.norms(gradient))
 
 

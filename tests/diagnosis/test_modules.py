@@ -49,6 +49,24 @@ class Paths(nn.Module):
         return self.readout(torch.cat([path(x) for path in self.paths], 1).relu())
 
 
+class Stack(nn.Module):
+    """Experts in stacked tensors, the best two of which a router chooses."""
+
+    def __init__(self):
+        super().__init__()
+        self.router = nn.Linear(WIDTH, EXPERTS)
+        self.up = nn.Parameter(torch.randn(EXPERTS, WIDTH, HIDDEN) / 3)
+        self.bias = nn.Parameter(torch.randn(EXPERTS, HIDDEN) / 3)
+        self.down = nn.Parameter(torch.randn(EXPERTS, HIDDEN, CLASSES) / 3)
+
+    def forward(self, x):
+        gates = self.router(x).softmax(-1)
+        top = gates.topk(2, -1)
+        gates = torch.zeros_like(gates).scatter(1, top.indices, top.values)
+        hidden = torch.tanh(torch.einsum("bd,edf->ebf", x, self.up) + self.bias[:, None])
+        return torch.einsum("ebf,efo,be->bo", hidden, self.down, gates)
+
+
 def mixture(router=True, count=EXPERTS, dtype=torch.float64):
     return seeded(lambda: Mixture(*(network() for _ in range(count)), router=router), dtype)
 
@@ -245,6 +263,29 @@ def test_copies_with_their_hidden_units_in_another_order_are_not_seen_and_that_i
     assert any("in another order" in why for _, why in report.left_out)
 
 
+def test_stacked_experts_behind_a_choice_are_judged_as_modules():
+    model = seeded(Stack)
+    state = state_of(model)
+    (family,) = (one for one in sh.find_reflections(model, data()[0]) if one.units == EXPERTS)
+    own = WIDTH * HIDDEN + HIDDEN + HIDDEN * CLASSES + WIDTH + 1
+    assert family.vectors(state).shape == (1, EXPERTS, own)
+    with torch.no_grad():
+        for tensor in (model.up, model.bias, model.down):
+            tensor[[1, 2]] = tensor[[0, 3]]
+        # Experts 1 and 0 are copies. The router tells 3 and 2 apart.
+        model.router.weight[1], model.router.bias[1] = model.router.weight[0], model.router.bias[0]
+    table = sh.diagnose(model, data(), loss=LOSS).table
+    row = table[table.units == EXPERTS].iloc[0]
+    assert (row.twins, row.dead) == (1, 0)
+    assert math.isnan(row.weight_rank)
+    assert math.isnan(row.feature_rank_exact)
+    with torch.no_grad():
+        model.router.weight.zero_()  # as after upcycling: all logits are alike, and no expert dead
+        model.router.bias.zero_()
+    table = sh.diagnose(model, data(), loss=LOSS).table
+    assert table[table.units == EXPERTS].dead.item() == 0
+
+
 # ---- dead modules --------------------------------------------------------------------------------
 
 
@@ -260,6 +301,16 @@ def test_a_module_whose_weights_are_all_zero_is_dead(router, with_loss):
     found, report = judged(model, **how)
     assert found.dead.roads == {2: "mirror plane"}
     assert report.alarms[NAME] == ["1 of 4 modules are dead (1 by mirror plane)"]
+
+
+def test_a_stacked_expert_whose_weights_are_all_zero_is_dead():
+    model = seeded(Stack)
+    with torch.no_grad():
+        for tensor in (model.up, model.bias, model.down):
+            tensor[2] = 0
+    report = sh.diagnose(model, data(), loss=LOSS)
+    found = next(one for one in report.findings if one.width == EXPERTS)
+    assert found.dead.roads == {2: "mirror plane"}
 
 
 def test_dead_modules_are_no_copies_of_each_other():

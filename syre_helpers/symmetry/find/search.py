@@ -19,7 +19,7 @@ from .network import Network, undisturbed
 from .proof import Prover
 from .report import report
 from .result import Symmetries
-from .swaps import module_swaps
+from .swaps import module_swaps, stacked_swaps
 
 # How far a penalty may change, relative to itself.
 _SAME_PENALTY = 1e-12
@@ -101,6 +101,7 @@ def find_reflections(
         idle = idle_regions(where, prover)
         families = [one for one in families if counts(one, idle)]
         families += module_swaps(network, graph, where, prover, seed)
+        families += stacked_swaps(graph, where, prover, seed)
         families = prover.prove(families, draws, seed)
         left = [*known.left, *_unused(network, graph)]
         if penalty is not None:

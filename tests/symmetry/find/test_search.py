@@ -475,7 +475,7 @@ def test_experts_that_are_gathered_by_the_choice_change_places():
         )
     )
     found = search(model, zoo.ROWS)
-    assert counted(found)["permutation", 3] == 1
+    assert counted(found)["P", 3] == 1
     (swap,) = (one for one in found if one.units == 3)
     assert set(swap.tensors) == {"router.weight", "router.bias", "up", "down"}
 
