@@ -480,6 +480,31 @@ def test_experts_that_are_gathered_by_the_choice_change_places():
     assert set(swap.tensors) == {"router.weight", "router.bias", "up", "down"}
 
 
+def test_experts_that_no_row_chose_have_no_false_families():
+    """Whatever is done to them leaves the outputs alone, for these rows and at this state."""
+
+    def forward(m, x):
+        chosen = torch.softmax(m.router(x), -1).argmax(-1)
+        out = x.new_zeros(len(x), 2)
+        for expert in range(4):
+            (rows,) = (chosen == expert).nonzero(as_tuple=True)
+            if len(rows):
+                hidden = torch.relu(x[rows] @ m.up[expert])
+                out = out.index_add(0, rows, hidden @ m.down[expert])
+        return out
+
+    model = seeded(
+        lambda: zoo.Function(
+            forward, router=torch.nn.Linear(4, 4), up=zoo.param(4, 4, 5), down=zoo.param(4, 5, 2)
+        )
+    )
+    true = zoo.families("P4 4xP5")
+    for rows in (1, 2, 6):
+        found = counted(search(model, zoo.ROWS[:rows]))
+        assert found <= true, rows
+        assert found["P", 4] == 1
+
+
 def test_experts_that_cannot_be_computed_in_float64_are_refused_by_name():
     with pytest.raises(ValueError, match=r"cannot run on it in float64.*Double"):
         search(mixtral("grouped_mm"), {"input_ids": zoo.tokens()})
