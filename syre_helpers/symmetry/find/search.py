@@ -14,7 +14,7 @@ from .candidates import Candidate, candidates, wholes
 from .engine import Left, structure
 from .graph import Graph, record
 from .idle import counts, idle_regions
-from .layout import layout
+from .layout import entries_used, layout
 from .network import Network, undisturbed
 from .proof import Prover
 from .report import report
@@ -117,9 +117,15 @@ def _unused(network: Network, graph: Graph) -> list[Left]:
         for source in graph.sources
         if source.kind == "parameter" and source.number not in read
     ]
-    return [Left(name, "", "frozen") for name in network.frozen] + [
-        Left(name, "", "never used") for name in unused
-    ]
+    left = [Left(name, "", "frozen") for name in network.frozen]
+    left += [Left(name, "", "never used") for name in unused]
+    for source in graph.sources:
+        if source.kind == "parameter" and len(source.shape) > 2 and source.name not in unused:
+            rest = sorted(set(range(source.shape[0])) - entries_used(graph, source))
+            if rest:
+                words = f"entries {', '.join(map(str, rest))} are never used with these inputs"
+                left.append(Left(source.name, "", words))
+    return left
 
 
 def _unpenalised(

@@ -193,7 +193,7 @@ def stacked_swaps(graph: Graph, layout: Layout, prover: Prover, seed: int) -> li
     for module, count in _choices(graph):
         levels = module.split(".")
         for depth in range(len(levels), -1, -1):  # the router's module, and those around it
-            for sites in _stacks(layout, ".".join(levels[:depth]), count):
+            for sites in _stacks(layout, prover, ".".join(levels[:depth]), count):
                 key = frozenset((site.piece.name, site.axis) for site in sites)
                 if key not in tried:
                     family = Candidate("permutation", count, sites=sites)
@@ -219,17 +219,18 @@ def _choices(graph: Graph) -> list[tuple[str, int]]:
     )
 
 
-def _stacks(layout: Layout, path: str, count: int) -> Iterator[list[Site]]:
+def _stacks(layout: Layout, prover: Prover, path: str, count: int) -> Iterator[list[Site]]:
     """Yield guesses of what is counted by the experts in a module: stacked tensors and a router."""
     groups: dict[object, list[Site]] = {}
     stacked: set[object] = {"taken apart"}
+    around = (f"{path}.", "noise ") if path else ""
+    # A stack of which every entry is used by itself, then what is used as a whole.
+    for name in dict.fromkeys(one.name for one in layout.pieces if one.entry is not None):
+        if name.startswith(around) and len(prover.state[name]) == count:
+            site = _slots(Piece(name, None), 0, count, count)
+            groups.setdefault("taken apart", []).append(site)
     for piece, info in layout.pieces.items():
-        if path and not piece.name.startswith((f"{path}.", "noise ")):
-            continue
-        if piece.entry is not None:  # of a stack, of which every entry is used by itself
-            if piece.entry == count - 1 and Piece(piece.name, count) not in layout.pieces:
-                site = _slots(Piece(piece.name, None), 0, count, count)
-                groups.setdefault("taken apart", []).append(site)
+        if piece.entry is not None or not piece.name.startswith(around):
             continue
         for number, axis in enumerate(info.axes):
             if _counts(axis, count) and (axis[0].pieces is not None or axis[0].label.pinned):
