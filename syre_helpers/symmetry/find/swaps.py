@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from .action import Site
+from .action import Element, Site
 from .candidates import Candidate
 from .graph import Graph
 from .labels import Axis, size_of
@@ -168,10 +168,10 @@ def _slots(piece: Piece, number: int, length: int, count: int) -> Site:
     )  # fmt: skip
 
 
-def stacked_swaps(graph: Graph, layout: Layout, prover: Prover, seed: int) -> list[Candidate]:
+def stacked_swaps(graph: Graph, layout: Layout, prover: Prover) -> list[Candidate]:
     """Return the swaps of experts that are stacked in one tensor and chosen by a router.
 
-    No label can follow a choice such as topk, so each is guessed, and proved or dropped.
+    No label can follow a choice such as topk, so each is guessed, and tried by evaluation.
 
     Parameters
     ----------
@@ -180,29 +180,33 @@ def stacked_swaps(graph: Graph, layout: Layout, prover: Prover, seed: int) -> li
     layout : Layout
         Tells which axes count so many units.
     prover : Prover
-        Each is tried by evaluation.
-    seed : int
-        Of random orders.
+        Evaluates.
 
     Returns
     -------
     list of Candidate
-        Proved by one draw each.
+        Each holds for two orders that move every expert; it still has to be proved.
     """
     tried: dict[frozenset[tuple[str, int]], Candidate | None] = {}
+
+    def holds(sites: list[Site], count: int) -> bool:
+        key = frozenset((site.piece.name, site.axis) for site in sites)
+        if key not in tried:
+            family = Candidate("permutation", count, sites=sites)
+            # Not at random: of two experts that would leave both where they are, half the time.
+            orders = (torch.arange(count).roll(step)[None] for step in (1, -1))
+            known = (prover.violation([(family, Element(order))]) <= prover.tol for order in orders)
+            tried[key] = family if all(known) else None
+        return tried[key] is not None
+
     for module, count in _choices(graph):
         levels = module.split(".")
-        for depth in range(len(levels), -1, -1):  # the router's module, and those around it
-            for sites in _stacks(layout, prover, ".".join(levels[:depth]), count):
-                key = frozenset((site.piece.name, site.axis) for site in sites)
-                if key not in tried:
-                    family = Candidate("permutation", count, sites=sites)
-                    tried[key] = next(iter(prover.prove([family], 1, seed)), None)
-                if tried[key] is not None:
-                    break
-            else:
-                continue
-            break
+        # The router's module, and those around it: the smallest in which experts change places.
+        any(
+            holds(sites, count)
+            for depth in range(len(levels), -1, -1)
+            for sites in _stacks(layout, prover, ".".join(levels[:depth]), count)
+        )
     return [one for one in tried.values() if one is not None]
 
 

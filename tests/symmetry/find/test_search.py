@@ -505,6 +505,33 @@ def test_experts_that_no_row_chose_have_no_false_families():
         assert found["P", 4] == 1
 
 
+def test_what_an_expert_reads_moves_with_the_stream_though_no_row_chose_it():
+    """Units of the stream are told from one another by an expert that these rows leave out."""
+
+    def forward(m, x):
+        x = m.stem(x)
+        chosen = torch.softmax(m.router(x), -1).argmax(-1)
+        out = x.new_zeros(len(x), 2)
+        for expert in range(3):
+            (rows,) = (chosen == expert).nonzero(as_tuple=True)
+            if len(rows):
+                out = out.index_add(0, rows, torch.relu(m.experts[expert](x[rows])))
+        return out
+
+    def make():
+        experts = torch.nn.ModuleList(torch.nn.Linear(5, 2) for _ in range(3))
+        stem, router = torch.nn.Linear(4, 5), torch.nn.Linear(5, 3)
+        return zoo.Function(forward, stem=stem, router=router, experts=experts)
+
+    for seed in range(6):
+        found = search(seeded(make), zoo.ROWS[:2], seed=seed)
+        assert counted(found) <= zoo.families("R5 M3"), seed
+        for family in found:
+            if family.kind == "rotation":
+                read = {f"experts.{expert}.weight" for expert in range(3)}
+                assert read <= set(family.tensors), seed
+
+
 def test_experts_that_cannot_be_computed_in_float64_are_refused_by_name():
     with pytest.raises(ValueError, match=r"cannot run on it in float64.*Double"):
         search(mixtral("grouped_mm"), {"input_ids": zoo.tokens()})
