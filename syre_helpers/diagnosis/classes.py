@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,10 +13,10 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from ..removal.names import canonical_name
 from ..symmetry import Family, Symmetries, find_reflections
+from .rows import LeftOut, classes_of_rows
 from .units import Part, Role, State, UnitClass
 
-LeftOut = list[tuple[str, str]]
-_MOST_ROWS = 6000  # of a matrix; those with more are vocabularies, or take hours
+_MOST_FLIPS = 3  # of a unit that are multiplied: a network has one or two
 _SAMPLES = 4  # that the search for symmetries is run on
 _IN_ORDER = (
     "modules are compared scalar by scalar: one that copies another with its own hidden units in "
@@ -101,13 +102,13 @@ def _of_families(
     permuted = [one for one in found if one.kind == "permutation"]
     signs = [one for one in found if one.kind == "sign" and one.candidate is not None]
     for family in permuted:
-        flipped = any(_same_units(family, one) for one in signs)
-        kinds = ("permutation", "sign") if flipped else ("permutation",)
+        flips = [one for one in signs if _same_units(family, one)]
+        kinds = ("permutation", "sign") if flips else ("permutation",)
         for member in range(family.count):
-            yield _class(family, kinds, member, modules)
+            yield _class(family, kinds, member, modules, flips)
     for family in found:
         if family.kind == "rotation" and family.count == 1:  # swaps are among the rotations
-            yield _class(family, ("rotation",), 0, modules)
+            yield _class(family, ("rotation",), 0, modules, ())
     for family in found:
         if family.kind == "module swap":
             swapped = _modules(family, modules)
@@ -126,23 +127,37 @@ def _same_units(family: Family, other: Family) -> bool:
 
 
 def _class(
-    family: Family, kinds: tuple[str, ...], member: int, modules: Mapping[str, nn.Module]
+    family: Family,
+    kinds: tuple[str, ...],
+    member: int,
+    modules: Mapping[str, nn.Module],
+    signs: Sequence[Family],
 ) -> UnitClass:
     """Return the class of one member of a family, such as one head."""
-    name = family.layers[0] + (f" [{family.per} {member}]" if family.count > 1 else "")
     parts = tuple(_parts_of(family, member, modules))
+    made = {part.tensor.rpartition(".")[0] for part in parts if part.role == "incoming"}
+    makers = [layer for layer in family.layers if canonical_name(f"{layer}.")[:-1] in made]
+    name = (makers or family.layers)[0] + (f" [{family.per} {member}]" * (family.count > 1))
     if any(part.role == "module" for part in parts):
-        parts = _wholly(parts)
-    return UnitClass(name, kinds, family.units, parts)
+        return UnitClass(name, kinds, family.units, _wholly(parts))
+    moved = _sites(family)
+    negated = [
+        {k for k, site in enumerate(moved) if any(_same_place(site, one) for one in _sites(flip))}
+        for flip in signs
+    ]
+    return UnitClass(name, kinds, family.units, parts, flips=_products(negated))
+
+
+def _sites(family: Family) -> list[Any]:
+    """Return where the units of a family lie, in tensors of the model."""
+    assert family.candidate is not None
+    return [site for site in family.candidate.sites if not site.piece.name.startswith("noise ")]
 
 
 def _parts_of(family: Family, member: int, modules: Mapping[str, nn.Module]) -> Iterator[Part]:
     """Yield what the units of one member of a family own, tensor by tensor."""
-    assert family.candidate is not None
-    for site in family.candidate.sites:
+    for site in _sites(family):
         raw = site.piece.name
-        if raw.startswith("noise "):
-            continue
         name, entry = canonical_name(raw), site.piece.entry
         module = modules.get(name.rpartition(".")[0])
         role: Role | None = "buffer" if raw in family.buffers else None
@@ -204,6 +219,19 @@ def _path(names: list[str]) -> str:
     return ".".join(level[0] for level in shared)
 
 
+def _same_place(site: Any, other: Any) -> bool:
+    where = (site.piece, site.axis) == (other.piece, other.axis)
+    return where and torch.equal(site.unit, other.unit)
+
+
+def _products(flips: Sequence[set[int]]) -> tuple[frozenset[int], ...]:
+    """Return all products of some flips of a unit's sign, but for the one that does nothing."""
+    found: dict[frozenset[int], None] = {frozenset(): None}
+    for flip in flips[:_MOST_FLIPS]:
+        found |= {one ^ flip: None for one in found}
+    return tuple(found)[1:]
+
+
 def _together(family: Family) -> UnitClass:
     """Return the class of a family whose members are judged together."""
 
@@ -223,7 +251,7 @@ def _named_apart(classes: list[UnitClass]) -> list[UnitClass]:
     for one in classes:
         seen[one.name] = seen.get(one.name, 0) + 1
         name = one.name if seen[one.name] == 1 else f"{one.name} ({seen[one.name]})"
-        named.append(UnitClass(name, one.kinds, one.width, one.parts, one.vectors))
+        named.append(replace(one, name=name))
     return named
 
 
@@ -255,62 +283,3 @@ def role_of(module: nn.Module | None, tensor: str, axis: int) -> Role:
     if isinstance(module, nn.Embedding):
         return "incoming"
     return "incoming" if axis == 0 else "outgoing"
-
-
-def classes_of_rows(state: State, left_out: LeftOut) -> list[UnitClass]:
-    """Return a class for the rows of each weight, with the bias and the norm that follow it.
-
-    Parameters
-    ----------
-    state : mapping of str to Tensor
-        In the order of the layers.
-    left_out : list
-        Takes what has too many rows.
-
-    Returns
-    -------
-    list of UnitClass
-        With incoming weights only.
-    """
-    stems: dict[str, dict[str, Tensor]] = {}
-    norms = [name.rpartition(".")[0] for name in state if name.endswith("running_var")]
-    for name, tensor in state.items():
-        stem, _, last = name.rpartition(".")
-        stems.setdefault(stem, {})[last] = tensor
-    classes: list[UnitClass] = []
-    for stem, tensors in stems.items():
-        before = classes[-1] if classes else None
-        if stem in norms:
-            width = len(tensors["running_var"])
-            if before is not None and width == before.width:
-                parts = before.parts + _parts(stem, tensors, width)
-                classes[-1] = UnitClass(before.name, before.kinds, width, parts)
-            continue
-        for last, tensor in tensors.items():
-            name = f"{stem}.{last}" if stem else last
-            if tensor.ndim < 2 or len(tensor) < 2 or not tensor.is_floating_point():
-                continue
-            if len(tensor) > _MOST_ROWS:
-                left_out.append((name, f"{len(tensor)} rows: a vocabulary, or too many to compare"))
-                continue
-            own = {last: tensor}
-            bias = tensors.get(last.replace("weight", "bias"))
-            if bias is not None and bias is not tensor and bias.shape == (len(tensor),):
-                own[last.replace("weight", "bias")] = bias
-            classes.append(UnitClass(name, ("rows",), len(tensor), _parts(stem, own, len(tensor))))
-    return classes
-
-
-def _parts(stem: str, tensors: Mapping[str, Tensor], width: int) -> tuple[Part, ...]:
-    entries = torch.arange(width)[:, None]
-    normed = "running_var" in tensors
-    parts = []
-    for last, tensor in tensors.items():
-        role: Role = "incoming" if tensor.ndim > 1 else "shift"
-        if last.startswith("running"):
-            role = "buffer"
-        elif normed and last == "weight":
-            role = "gain"
-        if tensor.ndim:
-            parts.append(Part(f"{stem}.{last}" if stem else last, 0, entries, role))
-    return tuple(parts)

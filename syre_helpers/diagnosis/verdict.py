@@ -77,6 +77,12 @@ class Findings:
         return sum(len(group) - 1 for group in self.planes.groups)
 
 
+def _pace(rate: float) -> str:
+    if rate >= 0:
+        return "where loss and decay hold them"
+    return f"which shrinks by {-rate:.2g} of itself per step and unit of learning rate"
+
+
 def alarms(found: Findings, least_rank: float = math.inf) -> list[str]:
     """Return the alarms of one class, each a clause with its numbers; empty if there is none.
 
@@ -99,17 +105,22 @@ def alarms(found: Findings, least_rank: float = math.inf) -> list[str]:
     dead = found.dead_for_sure
     if dead > DEAD_SHARE * found.width:
         roads = ", ".join(f"{count} by {road}" for road, count in found.dead.on_each_road.items())
-        said.append(f"{dead} of {found.width} {found.what} are dead ({roads})")
+        are = "is" if dead == 1 else "are"
+        said.append(f"{dead} of {found.width} {found.what} {are} dead ({roads})")
     planes = found.planes
     if found.twins:
         groups = f"{len(planes.groups)} group{'s' if len(planes.groups) > 1 else ''}"
-        said.append(f"{found.twins} {found.what} copy others exactly, in {groups}")
+        one = found.what.removesuffix("s")
+        copy = f"{one} copies another" if found.twins == 1 else f"{found.what} copy others"
+        flipped = f", {planes.opposite} with the opposite sign" if planes.opposite else ""
+        said.append(f"{found.twins} {copy} exactly, in {groups}{flipped}")
     if (pair := planes.closing) is not None:
         i, j = pair.units
-        null = "" if math.isnan(planes.null) else f"shuffled weights: {planes.null:.2g}; "
+        null = "" if math.isnan(planes.null) else f"; shuffled weights: {planes.null:.2g}"
         said.append(
-            f"{found.what} {i} and {j} attract each other at a distance of {pair.distance:.2g} "
-            f"({null}rate {pair.rate:.2g})"
+            f"{found.what} {i} and {j}{' (its sign flipped)' if pair.opposite else ''} attract "
+            f"each other at a distance of {pair.distance:.2g} (unrelated {found.what}: about 1"
+            f"{null}), {_pace(pair.rate)}"
         )
     for what, ranks in (("weights", found.weights), ("features", found.features)):
         if ranks.deficient and ranks.exact < least_rank:
