@@ -7,7 +7,7 @@ each dead unit is counted on one of them:
   activation behind lets nothing through;
 - *norm gain*: the gain of the unit's norm is next to 0, and so is all that passes it;
 - *mirror plane*: the weights that make the unit and those that read it are all next to 0, where a
-  flip of sign would not change it;
+  flip of sign would not change it; of a module, all its weights;
 - *zero weights*: the weights that make the unit are next to 0, and what reads it is not known;
 - *silent*: it is made, but nothing reads it, and no gradient is there that would change this;
 - *flat point*: its value is a constant, where the activation has no slope.
@@ -16,7 +16,7 @@ each dead unit is counted on one of them:
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -97,8 +97,9 @@ def dead_units(
     closed = _none(units) if gates is None else gates > GATE
     no_gain = _without_gain(units, state)
     silent = _silent(units, outgoing, gradient)
+    empty = _empty(units, state, gradient)
     gone = incoming & _small(read, new[1])
-    by_weights = closed | no_gain | incoming | silent
+    by_weights = closed | no_gain | incoming | silent | empty
     constant = features.constant(RANGE) if features is not None and features.samples > 1 else None
     if constant is not None:
         # A gate may be closed to all but what a skip connection brings: what varies is not dead,
@@ -115,7 +116,7 @@ def dead_units(
     tests = {
         "closed gate": closed,
         "norm gain": no_gain,
-        "mirror plane": lost & ~blind,
+        "mirror plane": (lost & ~blind) | empty,
         "zero weights": blind,
         "silent": silent & (varies | ~incoming),
         "flat point": dead,
@@ -159,6 +160,20 @@ def _silent(units: UnitClass, outgoing: Tensor, gradient: State | None) -> Tenso
         return _none(units)
     pulled = None if gradient is None else units.norms(gradient, "outgoing")
     return outgoing if pulled is None else outgoing & _small(pulled)
+
+
+def _empty(units: UnitClass, state: State, gradient: State | None) -> Tensor:
+    """Return a mask of modules whose weights are all next to 0, and have no gradient there."""
+    own = [part for part in units.parts if part.role == "module"]
+    matrices = [part for part in own if state[part.tensor].ndim > (1 if part.others else 2)]
+    if len(matrices) < 2:
+        return _none(units)  # two behind one another have no gradient at 0, a lone one has
+    weights = replace(units, parts=tuple(matrices))
+    new = weights.new_norm(state)
+    if gradient is None:  # a bias that is not 0 may bring the weights back
+        rest = [part for part in own if part.others] or own
+        return _small(replace(units, parts=tuple(rest)).norms(state), new)
+    return _small(weights.norms(state), new) & _small(weights.norms(gradient))
 
 
 def _gates(units: UnitClass, state: State) -> Tensor | None:
