@@ -92,7 +92,9 @@ def dead_units(
     # Behind a norm the size of weights is free; elsewhere a whole layer may decay to nothing.
     new = [0.0 if normed else units.new_norm(state, role) for role in ("incoming", "outgoing")]
     incoming, outgoing = _small(made, new[0]), _small(read)
-    closed = _none(units) if gates is None else gates > GATE
+    # Norms side by side close a unit together; of norms in a row each does, if the unit is dead.
+    closed = _none(units) if gates is None else gates.amin(0) > GATE
+    one_closed = _none(units) if gates is None else gates.amax(0) > GATE
     gains = units.norms(state, "gain")
     no_gain = _none(units) if gains is None else gains <= GAIN * gains.median()
     silent = _silent(units, outgoing, gradient)
@@ -106,17 +108,18 @@ def dead_units(
     lost = _small(made, new[0], TO_THE_PLANE)
     if read is not None:
         lost = lost & _small(read, new[1], TO_THE_PLANE)
-    shut = features.shut if features is not None else None
     varies = _none(units) if constant is None else ~constant
     tests = {
-        "closed gate": closed,
+        "closed gate": one_closed,
         "norm gain": no_gain,
         "mirror plane": lost,
         "silent": silent & (varies | ~incoming),
         "flat point": dead,
     }
-    if shut is not None:
-        tests["closed gate"] = closed | (shut & ~lost)
+    if features is not None and features.depth is not None:
+        # Without weights and bias what arrives at the gate is 0: that is no gate below 0.
+        below = features.depth
+        tests["closed gate"] = one_closed | (below <= -RANGE) | ((below <= 0) & ~lost)
     roads = {
         unit: next(road for road, found in tests.items() if found.expand(units.width)[unit])
         for unit in dead.nonzero().flatten().tolist()
@@ -125,7 +128,7 @@ def dead_units(
         tuple(by_weights.nonzero().flatten().tolist()),
         None if constant is None else tuple(constant.nonzero().flatten().tolist()),
         roads,
-        gates,
+        None if gates is None else gates.amin(0),
     )
 
 
@@ -149,7 +152,7 @@ def _silent(units: UnitClass, outgoing: Tensor, gradient: State | None) -> Tenso
 
 
 def _gates(units: UnitClass, state: State) -> Tensor | None:
-    """Return ``-bias / |gain|`` of each unit's BatchNorm, the least of several."""
+    """Return ``-bias / |gain|`` of each unit's BatchNorms: (norms, units)."""
     found = []
     for part in units.parts:
         stem, _, last = part.tensor.rpartition(".")
@@ -157,4 +160,4 @@ def _gates(units: UnitClass, state: State) -> Tensor | None:
             continue
         gain, bias = (part.rows(state[f"{stem}.{name}"])[:, 0].cpu() for name in ("weight", "bias"))
         found.append(-bias / gain.abs().clamp_min(1e-300))
-    return torch.stack(found).amin(0) if found else None
+    return torch.stack(found) if found else None

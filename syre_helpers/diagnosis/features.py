@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,8 +29,9 @@ class Features:
         Number of all samples.
     eps : float
         Relative rounding of the values as they were computed.
-    shut : Tensor, optional
-        Which units had only negative values before the activation, and only 0 behind it.
+    depth : Tensor, optional
+        Of units that send only 0: the largest value before the activation, over the usual range
+        there, the least of several norms; infinite for all other units.
     where : str
         The module at which they were recorded.
     read : bool
@@ -43,7 +45,7 @@ class Features:
     eps: float
     where: str
     read: bool
-    shut: Tensor | None = None
+    depth: Tensor | None = None
 
     def constant(self, tolerance: float) -> Tensor:
         """Return a mask of units that do not vary, next to the more active units of the class."""
@@ -70,7 +72,7 @@ class Recorder:
         self._values: list[Tensor] = []
         self._low: list[Tensor] = []
         self._high: list[Tensor] = []
-        self._before: list[Tensor] = []
+        self._before: dict[str, list[Tensor]] = {}
         self._samples, self._eps = 0, 0.0
         self.width = units.width
         self.where: str | None = None
@@ -78,19 +80,21 @@ class Recorder:
         self._handles = []
         readers = [part for part in units.parts if part.role == "outgoing"]
         makers = [part for part in units.parts if part.role in ("gain", "incoming")]
+        norms = [part for part in makers if _is_batch_norm(part, modules)]  # gates are behind them
         for part in readers:
             if (found := _module(part, modules)) is not None:
                 name, module = found
                 self._handles.append(module.register_forward_pre_hook(self._read(part)))
                 self.where, self.read = name, True
                 break
-        for part in makers:
+        for part in norms or makers:
             if (found := _module(part, modules)) is not None:
                 name, module = found
-                record = self._made(part, keep=self.where is None)
+                record = self._made(name, part, keep=self.where is None)
                 self._handles.append(module.register_forward_hook(record))
                 self.where = self.where or name
-                break
+                if not norms:
+                    break
 
     def remove(self) -> None:
         """Take the hooks away."""
@@ -102,11 +106,12 @@ class Recorder:
         if not self._values or self.where is None:
             return None
         low, high = torch.stack(self._low).amin(0), torch.stack(self._high).amax(0)
-        shut = None
+        depth = None
         if self._before:
-            shut = (torch.stack(self._before).amax(0) <= 0) & (low == 0) & (high == 0)
+            depth = torch.stack([_depth(seen) for seen in self._before.values()]).amin(0)
+            depth = depth.where((low == 0) & (high == 0), math.inf)
         values = _evenly(torch.cat(self._values))
-        return Features(values, low, high, self._samples, self._eps, self.where, self.read, shut)
+        return Features(values, low, high, self._samples, self._eps, self.where, self.read, depth)
 
     def _read(self, part: Part) -> Callable[..., None]:
         def hook(module: nn.Module, arguments: tuple[object, ...]) -> None:
@@ -115,7 +120,7 @@ class Recorder:
 
         return hook
 
-    def _made(self, part: Part, keep: bool) -> Callable[..., None]:
+    def _made(self, name: str, part: Part, keep: bool) -> Callable[..., None]:
         def hook(module: nn.Module, arguments: tuple[object, ...], output: object) -> None:
             if not isinstance(output, Tensor):
                 return
@@ -125,7 +130,8 @@ class Recorder:
             if keep:
                 self._keep(values)
             else:
-                self._before.append(values.amax(0).double().cpu())
+                ends = torch.stack([values.amin(0), values.amax(0)])
+                self._before.setdefault(name, []).append(ends.double().cpu())
 
         return hook
 
@@ -137,6 +143,13 @@ class Recorder:
         self._low.append(values.amin(0).double().cpu())
         self._high.append(values.amax(0).double().cpu())
         self._values.append(_evenly(values).double().cpu())
+
+
+def _depth(seen: list[Tensor]) -> Tensor:
+    """Return the largest value of each unit over the usual range, from least and largest values."""
+    ends = torch.stack(seen)
+    most = ends[:, 1].amax(0)
+    return most / (most - ends[:, 0].amin(0)).quantile(0.9).clamp_min(1e-300)
 
 
 def _evenly(values: Tensor) -> Tensor:
@@ -154,6 +167,11 @@ def _module(part: Part, modules: dict[str, nn.Module]) -> tuple[str, nn.Module] 
     if part.role == "outgoing" and getattr(module, "groups", 1) != 1:
         return None  # its weight does not say which of its inputs a group reads
     return name, module
+
+
+def _is_batch_norm(part: Part, modules: dict[str, nn.Module]) -> bool:
+    module = modules.get(part.tensor.rpartition(".")[0])
+    return isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
 def unit_axis(module: nn.Module) -> int | None:
