@@ -24,7 +24,8 @@ class Features:
     values : Tensor
         At most 4096 samples, evenly chosen, float64.
     low, high : Tensor
-        Least and largest value of each unit over all samples, (units,).
+        Least and largest value of each unit over all samples, (places, units), at each place that
+        reads them: a skip connection can bring later what was not there at first.
     samples : int
         Number of all samples.
     eps : float
@@ -48,13 +49,13 @@ class Features:
     depth: Tensor | None = None
 
     def constant(self, tolerance: float) -> Tensor:
-        """Return a mask of units that do not vary, next to the more active units of the class."""
+        """Return a mask of units that vary nowhere, next to the more active units of the class."""
         spread = self.high - self.low
         size = torch.maximum(self.high.abs(), self.low.abs())
-        usual = spread.quantile(0.9)
+        usual = spread.quantile(0.9, 1, keepdim=True)
         # Where most do not vary, rounding counts as nothing too.
-        usual = usual if usual > 0 else spread.max()
-        return (spread <= tolerance * usual) | (spread <= 8 * self.eps * size)
+        usual = usual.where(usual > 0, spread.amax(1, keepdim=True))
+        return ((spread <= tolerance * usual) | (spread <= 8 * self.eps * size)).all(0)
 
 
 class Recorder:
@@ -70,9 +71,8 @@ class Recorder:
 
     def __init__(self, units: UnitClass, modules: dict[str, nn.Module]) -> None:
         self._values: list[Tensor] = []
-        self._low: list[Tensor] = []
-        self._high: list[Tensor] = []
-        self._before: dict[str, list[Tensor]] = {}
+        self._ends: dict[str, list[Tensor]] = {}  # least and largest values, by module
+        self._before: dict[str, list[Tensor]] = {}  # the same, in front of the activation
         self._samples, self._eps = 0, 0.0
         self.width = units.width
         self.where: str | None = None
@@ -82,11 +82,12 @@ class Recorder:
         makers = [part for part in units.parts if part.role in ("gain", "incoming")]
         norms = [part for part in makers if _is_batch_norm(part, modules)]  # gates are behind them
         for part in readers:
-            if (found := _module(part, modules)) is not None:
+            found = _module(part, modules)
+            if found is not None and found[0] not in self._ends:
                 name, module = found
-                self._handles.append(module.register_forward_pre_hook(self._read(part)))
-                self.where, self.read = name, True
-                break
+                self._ends[name] = []
+                self._handles.append(module.register_forward_pre_hook(self._read(name, part)))
+                self.where, self.read = self.where or name, True
         for part in norms or makers:
             if (found := _module(part, modules)) is not None:
                 name, module = found
@@ -105,18 +106,19 @@ class Recorder:
         """Return the recorded features, or None if there are none."""
         if not self._values or self.where is None:
             return None
-        low, high = torch.stack(self._low).amin(0), torch.stack(self._high).amax(0)
+        ends = torch.stack([_ends(seen) for seen in self._ends.values() if seen])
+        low, high = ends.unbind(1)
         depth = None
         if self._before:
             depth = torch.stack([_depth(seen) for seen in self._before.values()]).amin(0)
-            depth = depth.where((low == 0) & (high == 0), math.inf)
+            depth = depth.where((ends == 0).all(0).all(0), math.inf)
         values = _evenly(torch.cat(self._values))
         return Features(values, low, high, self._samples, self._eps, self.where, self.read, depth)
 
-    def _read(self, part: Part) -> Callable[..., None]:
+    def _read(self, name: str, part: Part) -> Callable[..., None]:
         def hook(module: nn.Module, arguments: tuple[object, ...]) -> None:
             if arguments and isinstance(arguments[0], Tensor):
-                self._keep(_by_unit(module, part, arguments[0]))
+                self._keep(name, _by_unit(module, part, arguments[0]))
 
         return hook
 
@@ -128,28 +130,39 @@ class Recorder:
             if values is None:
                 return
             if keep:
-                self._keep(values)
+                self._keep(name, values)
             else:
-                ends = torch.stack([values.amin(0), values.amax(0)])
-                self._before.setdefault(name, []).append(ends.double().cpu())
+                _add_ends(self._before, name, values)
 
         return hook
 
-    def _keep(self, values: Tensor | None) -> None:
+    def _keep(self, name: str, values: Tensor | None) -> None:
         if values is None or not values.numel():
+            return
+        _add_ends(self._ends, name, values)
+        if name != self.where:
             return
         self._samples += len(values)
         self._eps = torch.finfo(values.dtype).eps
-        self._low.append(values.amin(0).double().cpu())
-        self._high.append(values.amax(0).double().cpu())
         self._values.append(_evenly(values).double().cpu())
 
 
+def _add_ends(ends: dict[str, list[Tensor]], name: str, values: Tensor) -> None:
+    """Note the least and the largest value of each unit in one call of a module."""
+    both = torch.stack([values.amin(0), values.amax(0)])
+    ends.setdefault(name, []).append(both.double().cpu())
+
+
+def _ends(seen: list[Tensor]) -> Tensor:
+    """Return the least and the largest values over all calls of a module, (2, units)."""
+    both = torch.stack(seen)
+    return torch.stack([both[:, 0].amin(0), both[:, 1].amax(0)])
+
+
 def _depth(seen: list[Tensor]) -> Tensor:
-    """Return the largest value of each unit over the usual range, from least and largest values."""
-    ends = torch.stack(seen)
-    most = ends[:, 1].amax(0)
-    return most / (most - ends[:, 0].amin(0)).quantile(0.9).clamp_min(1e-300)
+    """Return the largest value of each unit over the usual range."""
+    low, high = _ends(seen)
+    return high / (high - low).quantile(0.9).clamp_min(1e-300)
 
 
 def _evenly(values: Tensor) -> Tensor:

@@ -110,6 +110,18 @@ def test_the_dead_channels_of_an_imagenet_network():
     assert "neither less decay, nor syre, nor a kick" in report.advice
 
 
+def test_a_channel_that_comes_alive_behind_a_skip_connection_is_not_dead():
+    """The first block reads nothing of it; later blocks write to it, and it is read again."""
+    model = seeded(lambda: sh.models.resnet18(4, width=4), torch.float32)
+    with torch.no_grad():
+        model.stem.norm.bias[2] = -9.0
+    assert dead(model).units == []
+    with torch.no_grad():
+        for block in model.stage1:
+            block.norm2.bias[2] = -9.0
+    assert dead(model).roads == {2: "closed gate"}
+
+
 def test_a_gate_without_a_norm_is_seen_by_what_passes():
     model = mlp(nn.ReLU)
     with torch.no_grad():
