@@ -1,7 +1,9 @@
 """The search for symmetries, against the table written before it, and against mathematics."""
 
 import collections
+import random
 
+import numpy as np
 import pytest
 import torch
 from torch.func import functional_call
@@ -98,6 +100,25 @@ def everything(model):
     attributes = [sorted(vars(m)) for m in model.modules()]
     tensors = {name: value.clone() for name, value in model.state_dict().items()}
     return tensors, hooks, attributes, torch.get_rng_state()
+
+
+class Drawing(torch.nn.Linear):
+    """Draws from the generators of Python and of numpy, as some augmentations do."""
+
+    def forward(self, x):
+        random.random(), np.random.rand()  # noqa: NPY002 (a stranger's model)
+        return super().forward(x)
+
+
+def test_leaves_the_generators_of_python_and_numpy_alone():
+    model, draws = Drawing(4, 3), []
+    for look in (False, True):
+        random.seed(3)
+        np.random.seed(3)  # noqa: NPY002
+        if look:
+            search(model, torch.ones(2, 4))
+        draws.append((random.random(), np.random.rand()))  # noqa: NPY002
+    assert draws[0] == draws[1]
 
 
 @pytest.mark.parametrize("training", [True, False])
