@@ -8,6 +8,7 @@ each dead unit is counted on one of them:
 - *norm gain*: the gain of the unit's norm is next to 0, and so is all that passes it;
 - *mirror plane*: the weights that make the unit and those that read it are all next to 0, where a
   flip of sign would not change it;
+- *zero weights*: the weights that make the unit are next to 0, and what reads it is not known;
 - *silent*: it is made, but nothing reads it, and no gradient is there that would change this;
 - *flat point*: its value is a constant, where the activation has no slope.
 """
@@ -23,7 +24,7 @@ from torch import Tensor
 from .features import Features
 from .units import State, UnitClass
 
-ROADS = ("closed gate", "norm gain", "mirror plane", "silent", "flat point")
+ROADS = ("closed gate", "norm gain", "mirror plane", "zero weights", "silent", "flat point")
 GATE = 4.0  # standard deviations of a normal value: open on 3 of 100,000 samples
 GAIN = 0.01  # of the median gain
 WEIGHTS = 1e-3  # of the norm of the larger units, or of the norm that a layer is made with
@@ -95,8 +96,7 @@ def dead_units(
     # Norms side by side close a unit together; of norms in a row each does, if the unit is dead.
     closed = _none(units) if gates is None else gates.amin(0) > GATE
     one_closed = _none(units) if gates is None else gates.amax(0) > GATE
-    gains = units.norms(state, "gain")
-    no_gain = _none(units) if gains is None else gains <= GAIN * gains.median()
+    no_gain = _without_gain(units, state)
     silent = _silent(units, outgoing, gradient)
     gone = incoming & _small(read, new[1])
     by_weights = closed | no_gain | incoming | silent
@@ -106,13 +106,15 @@ def dead_units(
         by_weights = by_weights & (constant | gone | silent)
     dead = by_weights if constant is None else by_weights | constant
     lost = _small(made, new[0], TO_THE_PLANE)
+    blind = lost if read is None else _none(units)
     if read is not None:
         lost = lost & _small(read, new[1], TO_THE_PLANE)
     varies = _none(units) if constant is None else ~constant
     tests = {
         "closed gate": one_closed,
         "norm gain": no_gain,
-        "mirror plane": lost,
+        "mirror plane": lost & ~blind,
+        "zero weights": blind,
         "silent": silent & (varies | ~incoming),
         "flat point": dead,
     }
@@ -130,6 +132,14 @@ def dead_units(
         roads,
         None if gates is None else gates.amin(0),
     )
+
+
+def _without_gain(units: UnitClass, state: State) -> Tensor:
+    """Return a mask of norm gains next to 0 beside the others; none if most start at 0."""
+    gains = units.norms(state, "gain")
+    if gains is None or not gains.median() > 0:
+        return _none(units)
+    return gains <= GAIN * gains.median()
 
 
 def _none(units: UnitClass) -> Tensor:

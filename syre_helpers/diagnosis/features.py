@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .. import measures
 from .units import Part, UnitClass
 
 _KEPT = 4096  # samples for the spectra; dead units are told from all of them
+_MOST_ROWS, _MOST_INPUTS = 1024, 4096  # for the rank of what a model is called with
+_NEXT_TO_0 = 1e-3  # of the range of the more active units
 _BIAS_LAST = ("Linear", "Conv1D", "LayerNorm", "RMSNorm", "Embedding")
 
 
@@ -31,8 +34,8 @@ class Features:
     eps : float
         Relative rounding of the values as they were computed.
     depth : Tensor, optional
-        Of units that send only 0: the largest value before the activation, over the usual range
-        there, the least of several norms; infinite for all other units.
+        Of units that send next to 0: the largest value before the activation, over the usual range
+        there, the least of several layers; infinite for all other units.
     where : str
         The module at which they were recorded.
     read : bool
@@ -94,8 +97,6 @@ class Recorder:
                 record = self._made(name, part, keep=self.where is None)
                 self._handles.append(module.register_forward_hook(record))
                 self.where = self.where or name
-                if not norms:
-                    break
 
     def remove(self) -> None:
         """Take the hooks away."""
@@ -111,7 +112,7 @@ class Recorder:
         depth = None
         if self._before:
             depth = torch.stack([_depth(seen) for seen in self._before.values()]).amin(0)
-            depth = depth.where((ends == 0).all(0).all(0), math.inf)
+            depth = depth.where(_silent(low, high), math.inf)
         values = _evenly(torch.cat(self._values))
         return Features(values, low, high, self._samples, self._eps, self.where, self.read, depth)
 
@@ -159,10 +160,46 @@ def _ends(seen: list[Tensor]) -> Tensor:
     return torch.stack([both[:, 0].amin(0), both[:, 1].amax(0)])
 
 
+def _silent(low: Tensor, high: Tensor) -> Tensor:
+    """Return a mask of units whose values are next to 0 at all places, (units,)."""
+    usual = (high - low).quantile(0.9, 1, keepdim=True)
+    return (torch.maximum(high.abs(), low.abs()) <= _NEXT_TO_0 * usual).all(0)
+
+
 def _depth(seen: list[Tensor]) -> Tensor:
     """Return the largest value of each unit over the usual range."""
     low, high = _ends(seen)
     return high / (high - low).quantile(0.9).clamp_min(1e-300)
+
+
+class InputRank:
+    """A hook that takes the rank of what a module reads, centred; `rank` is infinite if unknown.
+
+    Parameters
+    ----------
+    name : str
+        Of the module.
+    module : nn.Module
+        Whose units are not those of a class.
+    """
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self.name, self.rank = name, math.inf
+        self.remove = module.register_forward_pre_hook(self._read).remove
+
+    @torch.no_grad()
+    def _read(self, module: nn.Module, arguments: tuple[object, ...]) -> None:
+        x, axis = arguments[0] if arguments else None, unit_axis(module)
+        if not isinstance(x, Tensor) or axis is None or not x.is_floating_point() or x.ndim < 2:
+            return
+        rows = x.detach().movedim(axis, -1).reshape(-1, x.shape[axis])
+        rows = rows[:: -(-len(rows) // _MOST_ROWS)].double().cpu()
+        if rows.shape[1] > _MOST_INPUTS:
+            return
+        values = measures.squared_spectrum(rows - rows.mean(0)).sqrt()
+        tolerance = max(1e-7, 32 * torch.finfo(x.dtype).eps)
+        rank = float((values > tolerance * values.max()).sum())
+        self.rank = rank if math.isinf(self.rank) else self.rank + rank
 
 
 def _evenly(values: Tensor) -> Tensor:
