@@ -43,8 +43,9 @@ _ROADS = {
     ),
     "mirror plane": (
         "The incoming and the outgoing weights of {units} are next to 0 together. If they were "
-        "made so, kick once: noise of the size of theta_0. If decay brought them there, less decay "
-        "comes first; syre with sigma_ratio=0.01 keeps them off their planes afterwards."
+        "made so, kick once: random noise of 1% of the usual size of initial weights. If decay "
+        "brought them there, less decay comes first; syre with sigma_ratio=0.01 keeps them off "
+        "their planes afterwards."
     ),
     "zero weights": (
         "The weights that make {units} are next to 0, and what reads them is not known here. If "
@@ -119,8 +120,9 @@ def _of_pair(found: Findings, decay: Decay | None) -> str:
         return said + _under_syre(pair)
     if found.planes.closing is None:
         return said + (
-            "exact copies, which no gradient parts. Kick once, with noise of the size of theta_0; "
-            "if copies come again, syre with sigma_ratio=0.01 all the time."
+            "exact copies, which no gradient parts. Kick once, with random noise of 1% of "
+            "the usual size of initial weights; if copies come again, syre with sigma_ratio=0.01 "
+            "all the time."
         )
     if abs(pair.rate_of_loss) < _NO_RATE * -pair.rate:
         return said + (

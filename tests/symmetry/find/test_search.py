@@ -316,6 +316,22 @@ def test_rows_of_a_unit_tell_twins_and_the_dead():
     assert rows[0, 0].any()
 
 
+def test_under_parametrize_twins_are_those_of_the_effective_parameters():
+    model = seeded(lambda: zoo.mlp(4, 6, 3, activation=torch.nn.Tanh)).double()
+    sh.Syre(0.01, sigma_ratio=1.0).parametrize(model)
+    with torch.no_grad():
+        for layer, axis in ((model[0], 0), (model[2], 1)):
+            weight = layer.weight.clone()
+            weight.select(axis, 4).copy_(weight.select(axis, 1))
+            layer.weight = weight  # theta, so that theta + theta_0 is this
+        bias = model[0].bias.clone()
+        bias[4] = bias[1]
+        model[0].bias = bias
+    rows = search(model, zoo.ROWS)[0].vectors(dict(model.named_parameters()))
+    assert (rows[0, 1] - rows[0, 4]).abs().max() <= 1e-15
+    assert (rows[0, 1] - rows[0, 0]).abs().max() > 0.1
+
+
 # How many directions leave the outputs alone: what a continuous symmetry has, by its formula.
 FLAT = {
     "relu": 5,  # one rescaling per unit
@@ -427,8 +443,11 @@ def test_units_of_a_head_swap_with_one_another_only():
     R = sh.permutation_reflection(model, "blocks.0.attention.value", 0, 3, example_input=inputs)
     # Two rows of the values, and two columns of the outputs.
     assert R.rank(dict(model.named_parameters())) == 8 + 8
-    with pytest.raises(ValueError, match="different heads"):
-        sh.permutation_reflection(model, "blocks.0.attention.value", 0, 4, example_input=inputs)
+    for other in (4, 5):
+        with pytest.raises(ValueError, match="different heads"):
+            sh.permutation_reflection(
+                model, "blocks.0.attention.value", 0, other, example_input=inputs
+            )
     flip = sh.sign_reflection(model, "blocks.0.attention.query", 5, example_input=inputs)
     assert flip.rank(dict(model.named_parameters())) == 8 + 8
     with pytest.raises(ValueError, match="no sign flip"):
