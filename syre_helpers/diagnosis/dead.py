@@ -87,14 +87,15 @@ def dead_units(
     Dead
         By weights alone where `features` are not given.
     """
-    closed_by = _gates(units, state)
-    gates = None if closed_by is None else closed_by.amin(0)
+    gates = _gates(units, state)
     normed = any(part.role == "gain" for part in units.parts)
     made, read = units.norms(state, "incoming"), units.norms(state, "outgoing")
     # Behind a norm the size of weights is free; elsewhere a whole layer may decay to nothing.
     new = [0.0 if normed else units.new_norm(state, role) for role in ("incoming", "outgoing")]
     incoming, outgoing = _small(made, new[0]), _small(read)
-    closed = _none(units) if gates is None else gates > GATE
+    # Norms side by side close a unit together; of norms in a row each does, if the unit is dead.
+    closed = _none(units) if gates is None else gates.amin(0) > GATE
+    one_closed = _none(units) if gates is None else gates.amax(0) > GATE
     no_gain = _without_gain(units, state)
     silent = _silent(units, outgoing, gradient)
     empty = _empty(units, state, gradient)
@@ -102,27 +103,26 @@ def dead_units(
     by_weights = closed | no_gain | incoming | silent | empty
     constant = features.constant(RANGE) if features is not None and features.samples > 1 else None
     if constant is not None:
-        # A gate may be closed to all but what a skip connection brings: what varies is not dead,
-        # and of several norms in a row one is enough.
-        closed = _none(units) if closed_by is None else (closed_by > GATE).any(0)
+        # A gate may be closed to all but what a skip connection brings: what varies is not dead.
         by_weights = by_weights & (constant | gone | silent)
     dead = by_weights if constant is None else by_weights | constant
     lost = _small(made, new[0], TO_THE_PLANE)
     blind = lost if read is None else _none(units)
     if read is not None:
         lost = lost & _small(read, new[1], TO_THE_PLANE)
-    shut = features.shut(RANGE) if features is not None else None
     varies = _none(units) if constant is None else ~constant
     tests = {
-        "closed gate": closed,
+        "closed gate": one_closed,
         "norm gain": no_gain,
         "mirror plane": (lost & ~blind) | empty,
         "zero weights": blind,
         "silent": silent & (varies | ~incoming),
         "flat point": dead,
     }
-    if shut is not None:
-        tests["closed gate"] = closed | (shut & ~lost)
+    if features is not None and features.depth is not None:
+        # Without weights and bias what arrives at the gate is 0: that is no gate below 0.
+        below = features.depth
+        tests["closed gate"] = one_closed | (below <= -RANGE) | ((below <= 0) & ~lost)
     roads = {
         unit: next(road for road, found in tests.items() if found.expand(units.width)[unit])
         for unit in dead.nonzero().flatten().tolist()
@@ -131,7 +131,7 @@ def dead_units(
         tuple(by_weights.nonzero().flatten().tolist()),
         None if constant is None else tuple(constant.nonzero().flatten().tolist()),
         roads,
-        gates,
+        None if gates is None else gates.amin(0),
     )
 
 
@@ -177,7 +177,7 @@ def _empty(units: UnitClass, state: State, gradient: State | None) -> Tensor:
 
 
 def _gates(units: UnitClass, state: State) -> Tensor | None:
-    """Return ``-bias / |gain|`` of each unit, (norms, units), of the class's BatchNorms."""
+    """Return ``-bias / |gain|`` of each unit's BatchNorms: (norms, units)."""
     found = []
     for part in units.parts:
         stem, _, last = part.tensor.rpartition(".")

@@ -239,7 +239,9 @@ class Columns:
         for row in _reduced(space):
             support = row.nonzero().reshape(-1)
             # Again with these columns alone, which is more exact.
-            factors = torch.linalg.svd(matrix[:, support])[2][-1] / norms[support]
+            own = matrix[:, support]
+            vectors = torch.linalg.svd(own, full_matrices=len(own) < len(support))[2]
+            factors = vectors[-1] / norms[support]
             factors = factors / factors[factors.abs().argmax()]
             one = {columns[int(i)]: float(f) for i, f in zip(support, factors, strict=True)}
             # Sums of one region along different axes are alike where little of it is used: of a
