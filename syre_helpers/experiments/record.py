@@ -71,7 +71,8 @@ def run_recorded(
     Returns
     -------
     Record
-        Table and provenance; the seconds are those of all parts of an interrupted run.
+        Table and provenance; the seconds are those of all parts of an interrupted run. Of a part
+        that was killed they are those up to its last checkpoint, which is what its work was for.
     """
     settings = {"experiment": experiment, "config": dataclasses.asdict(config), **more}
     clock = _Clock(checkpoints, settings)
@@ -159,17 +160,25 @@ class _Clock:
                     f"checkpoints={str(folder)!r} holds a run with other settings: "
                     f"{kept['settings']}; name another folder or delete it"
                 )
-            self.seconds = kept["seconds"]
+            self.seconds = kept["seconds"] + _until_killed(self._file)
 
     def __enter__(self) -> None:
         self._started = time.perf_counter()
-        self._keep()
+        self._keep(running=True)
 
     def __exit__(self, *exception: object) -> None:
         self.seconds += time.perf_counter() - self._started
-        self._keep()
+        self._keep(running=False)
 
-    def _keep(self) -> None:
+    def _keep(self, running: bool) -> None:
         if self._file is not None:
-            state = {"settings": self._settings, "seconds": self.seconds}
+            state = {"settings": self._settings, "seconds": self.seconds, "running": running}
             write_whole(self._file, json.dumps(state))
+
+
+def _until_killed(file: Path) -> float:
+    """Return the seconds from the start of a part that never ended to its last checkpoint."""
+    if not json.loads(file.read_text()).get("running", False):
+        return 0.0
+    began = file.stat().st_mtime  # written as the part started, and not since
+    return max(one.stat().st_mtime for one in file.parent.iterdir()) - began

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import pandas as pd
 import pytest
@@ -28,6 +29,39 @@ def test_a_killed_run_goes_on(tmp_path, interrupted_at):
     other = dataclasses.replace(config, lr=0.5)
     with pytest.raises(ValueError, match="other settings"):
         record.run_recorded("dead_neurons", "full-size", other, module.run, tmp_path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Short:
+    """Settings of a run that does nothing."""
+
+    device: str = "cpu"
+
+
+def test_a_part_that_was_killed_counts_up_to_its_last_checkpoint(tmp_path):
+    """A kill leaves no moment to write the seconds: 300 of them passed before the checkpoint."""
+
+    def killed(config, checkpoints):
+        (checkpoints / "seed 0.pt").touch()
+        began = (checkpoints / "run.json").stat().st_mtime
+        os.utime(checkpoints / "seed 0.pt", (began + 300, began + 300))
+        kept.append((checkpoints / "run.json").read_bytes())
+        raise KeyboardInterrupt
+
+    def short(config, checkpoints):
+        return pd.DataFrame({"x": [1.0]})
+
+    kept = []
+    with pytest.raises(KeyboardInterrupt):
+        record.run_recorded("short", "quick", Short(), killed, tmp_path)
+    stopped = record.run_recorded("short", "quick", Short(), short, tmp_path)
+    assert stopped.provenance["seconds"] < 100, "a part that ended wrote its own seconds"
+    clock = tmp_path / "run.json"
+    clock.write_bytes(kept[0])
+    began = (tmp_path / "seed 0.pt").stat().st_mtime - 300
+    os.utime(clock, (began, began))
+    resumed = record.run_recorded("short", "quick", Short(), short, tmp_path)
+    assert 300 <= resumed.provenance["seconds"] < 310
 
 
 def test_a_table_without_provenance_is_no_record(tmp_path):

@@ -12,6 +12,9 @@ from torch import Tensor
 from .labels import Label
 from .layout import Layout, Occurrence, Piece
 
+# Entries that are copied at once.
+_AT_ONCE = 1 << 16
+
 State = dict[str, Tensor]
 
 
@@ -163,6 +166,16 @@ def _whole(site: Site) -> Site:
     return replace(site, piece=Piece(site.piece.name, None))
 
 
+def _in_parts(tensor: Tensor, axis: int) -> Sequence[Tensor]:
+    """Return a tensor cut along its longest other axis: a whole copy of it would take memory."""
+    others = [(n, other) for other, n in enumerate(tensor.shape) if other != axis]
+    if not others or not tensor.numel():
+        return [tensor]
+    n, other = max(others)
+    step = max(1, _AT_ONCE * n // tensor.numel())
+    return [tensor.narrow(other, start, min(step, n - start)) for start in range(0, n, step)]
+
+
 def _apply_block(tensor: Tensor, site: Site, own: Tensor, element: Element) -> None:
     inside = site.unit >= 0
     members, units = own[inside], site.unit[inside]
@@ -170,7 +183,8 @@ def _apply_block(tensor: Tensor, site: Site, own: Tensor, element: Element) -> N
         source = torch.arange(len(site.unit))
         moved = element.order[members, units]
         source[inside] = site.base[inside] + site.offset[moved]
-        tensor.copy_(tensor.index_select(site.axis, source.to(tensor.device)))
+        for part in _in_parts(tensor, site.axis):
+            part.copy_(part.index_select(site.axis, source.to(tensor.device)))
     if element.signs is not None:
         factor = torch.ones(len(site.unit), dtype=tensor.dtype)
         factor[inside] = element.signs[members, units].to(tensor.dtype)

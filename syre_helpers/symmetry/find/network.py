@@ -89,9 +89,11 @@ class Network:
             name: torch.zeros_like(b, dtype=torch.float64) if name in fixed else _double(b)
             for name, b in self.model.named_buffers()
         }
-        self.state |= {name: _double(p) for name, p in self.model.named_parameters()}
-        for name in self.moving:
-            self.state[name] = self._generic(name, self.state[name])
+        # Values that are not used are not copied first: the model's size again.
+        self.state |= {
+            name: self._generic(name, p) if name in self.moving else _double(p)
+            for name, p in self.model.named_parameters()
+        }
         for name in self._written():
             self.moving[name] = "buffer"
             self.state[name] = self._generic(name, self.state[name])
@@ -130,7 +132,7 @@ class Network:
             drawn = 0.5 + torch.rand(shape, generator=source, dtype=torch.float64)
         elif value.ndim >= 2:
             fan_in = value.numel() / max(value.shape[0], 1)
-            drawn = torch.randn(shape, generator=source, dtype=torch.float64) / fan_in**0.5
+            drawn = torch.randn(shape, generator=source, dtype=torch.float64).div_(fan_in**0.5)
         else:
             size = 0.5 + torch.rand(shape, generator=source, dtype=torch.float64)
             drawn = torch.where(torch.rand(shape, generator=source) < 0.5, -size, size)

@@ -60,6 +60,7 @@ class Prover:
 
     def __post_init__(self) -> None:
         self.state: State = dict(self.network.state)
+        self._copies: State = {}
         self.reference = self.outputs(self.state)
 
     def outputs(self, state: State) -> list[Tensor]:
@@ -71,9 +72,23 @@ class Prover:
             ]
 
     def moved(self, families: Sequence[tuple[Candidate, Element]]) -> State:
-        """Return a copy of the state to which group elements are applied, one after the other."""
-        names = {name for family, _ in families for name in family.names()}
-        state = {n: v.clone() if n in names else v for n, v in self.state.items()}
+        """Return a copy of the state to which group elements are applied, one after the other.
+
+        Parameters
+        ----------
+        families : sequence of tuple
+            Families with their elements.
+
+        Returns
+        -------
+        dict of str to Tensor
+            In the same memory as that of the call before, since it is as large as the model.
+        """
+        state = dict(self.state)
+        for name in {name for family, _ in families for name in family.names()}:
+            if name not in self._copies:
+                self._copies[name] = torch.empty_like(state[name])
+            state[name] = self._copies[name].copy_(state[name])
         for family, element in families:
             transform_(state, family, element)
         return state
