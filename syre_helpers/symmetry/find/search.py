@@ -96,16 +96,41 @@ def find_reflections(
         known = structure(graph, rules.elementwise)
         where = layout(graph, known)
         prover = Prover(network, tol)
+        prover.check_repeats()
         families = candidates(known, where)
         families += wholes(known, where, families)
         idle = idle_regions(where, prover)
         families = [one for one in families if counts(one, idle)]
         families += module_swaps(network, graph, where, prover, seed)
         families = prover.prove(families, draws, seed)
+        families = [one for one in families if _moves_what_trains(one, graph)]
         left = [*known.left, *_unused(network, graph)]
+        families = _kept_in_training(families, prover, seed, left)
         if penalty is not None:
             families = _unpenalised(families, prover, seed, left)
         return report(network, families, idle, left)
+
+
+def _moves_what_trains(family: Candidate, graph: Graph) -> bool:
+    """Test whether a family moves a parameter that is read, and not only what nobody reads."""
+    read = {value.number for node in graph.nodes for value in node.inputs()}
+    used = {one.name for one in graph.sources if one.kind == "parameter" and one.number in read}
+    return not used.isdisjoint(family.names())
+
+
+def _kept_in_training(
+    families: list[Candidate], prover: Prover, seed: int, left: list[Left]
+) -> list[Candidate]:
+    """Return the families that training's own writing to buffers respects, and name the buffers."""
+    if not prover.network.own_buffers:
+        return families
+    kept = [one for one in families if prover.holds_in_training(one, seed)]
+    if len(kept) < len(families):
+        why = f"{len(families) - len(kept)} families leave the outputs alone, but training does not"
+        left += [
+            Left(name, "", f"written in training: {why}") for name in prover.network.own_buffers
+        ]
+    return kept
 
 
 def _unused(network: Network, graph: Graph) -> list[Left]:
@@ -116,7 +141,7 @@ def _unused(network: Network, graph: Graph) -> list[Left]:
         for source in graph.sources
         if source.kind == "parameter" and source.number not in read
     ]
-    return [Left(name, "", "frozen") for name in network.frozen] + [
+    return [Left(name, "", why) for name, why in network.frozen.items()] + [
         Left(name, "", "never used") for name in unused
     ]
 
