@@ -96,31 +96,3 @@ def arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
             "a dict of named arguments"
         )
     return (wide(example),), {}
-
-
-def varied(value: Any, source: torch.Generator) -> Any:
-    """Return other inputs of the same kind: real numbers moved at random by a part of their size.
-
-    Inputs that are all zeros or all alike would hide what a weight does, or make two inputs one.
-
-    Parameters
-    ----------
-    value : nested containers and objects
-        Inputs.
-    source : torch.Generator
-        Of the random numbers.
-
-    Returns
-    -------
-    nested containers and objects
-        A copy; whole numbers are the same.
-    """
-
-    def moved(one: Tensor) -> Tensor:
-        if not one.is_floating_point() or one.layout != torch.strided:
-            return one
-        spread = float(one.std(correction=0)) if one.numel() > 1 else 0.0
-        noise = torch.randn(one.shape, generator=source, dtype=one.dtype).to(one.device)
-        return one + (0.3 * spread if 0 < spread < float("inf") else 0.5) * noise
-
-    return mapped(value, moved)

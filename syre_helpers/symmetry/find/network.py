@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 
 from ..._checks import check_function, check_model, check_scalar
 from ..._random import generator
-from .contents import arguments, in_float64, tensors_in, varied
+from .contents import arguments, in_float64, mapped, tensors_in
 from .undisturbed import undisturbed
 
 State = dict[str, Tensor]
@@ -49,7 +49,6 @@ class Network:
     frozen: dict[str, str] = field(init=False, default_factory=dict)
     centre: dict[str, Tensor] = field(init=False, default_factory=dict)
     inputs: Any = field(init=False)
-    others: Any = field(init=False)
     own_buffers: list[str] = field(init=False, default_factory=list)
     state: State = field(init=False)
 
@@ -120,17 +119,6 @@ class Network:
                 "the model's outputs are not finite at generic parameters in float64; pass "
                 "outputs=... to leave these out, or an input without NaN"
             )
-        self.others = self._others([each.shape for each in outputs])
-
-    def _others(self, shapes: list[torch.Size]) -> Any:
-        """Return other inputs on which the model runs, or the same where it does not."""
-        others = varied(self.inputs, generator(self.seed, "find", "inputs"))
-        try:
-            outputs = self._in_float64(others)
-        except Exception:
-            return self.inputs  # such as positions that the model looks up
-        finite = all(bool(torch.isfinite(each).all()) for each in outputs)
-        return others if finite and [one.shape for one in outputs] == shapes else self.inputs
 
     def _in_float64(self, inputs: Any) -> list[Tensor]:
         from .graph import InFloat64, plain_kernels
@@ -138,20 +126,48 @@ class Network:
         with plain_kernels(), InFloat64():
             return self.call(self.state, inputs)
 
-    def at_others(self) -> Network:
-        """Return the same network with other inputs."""
-        other = copy.copy(self)
-        other.inputs = self.others
-        return other
-
     def elsewhere(self, number: int) -> Network:
-        """Return the same network at another generic state, with other inputs."""
-        other = self.at_others()
+        """Return the same network at another generic state, with other numbers in its inputs."""
+        other = copy.copy(self)
         other.state = {
             name: self._generic(name, value, number) if name in self.moving else value
             for name, value in self.state.items()
         }
-        return other
+        return other.varied(number)
+
+    def varied(self, number: int) -> Network:
+        """Return the same network with other numbers in its inputs, if it can run on them.
+
+        Equal numbers become different ones: an input of ones makes all columns of a matrix count
+        alike. Signs, zeros and ranges stay, and so do indices.
+
+        Parameters
+        ----------
+        number : int
+            Of the numbers.
+
+        Returns
+        -------
+        Network
+            This one where it cannot run on them.
+        """
+        if not any(one.is_floating_point() for one in tensors_in(self.inputs)):
+            return self
+        source = generator(self.seed, "find", "inputs", number)
+
+        def vary(one: Tensor) -> Tensor:
+            if not one.is_floating_point() or one.layout != torch.strided:
+                return one
+            drawn = (0.5 + 0.5 * torch.rand(one.shape, generator=source)).to(one)
+            return one * drawn if bool(one.any()) else drawn
+
+        other = copy.copy(self)
+        other.inputs = mapped(self.inputs, vary)
+        try:
+            outputs = other._in_float64(other.inputs)
+        except Exception:  # whatever a model may raise on an input that it is not made for
+            return self
+        return other if all(bool(one.isfinite().all()) for one in outputs) else self
 
     def _generic(self, name: str, value: Tensor, number: int | None = None) -> Tensor:
         """Return numbers of a usual size: few units are dead, no two are alike."""

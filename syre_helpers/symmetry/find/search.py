@@ -13,7 +13,7 @@ from . import rules
 from .candidates import Candidate, candidates, wholes
 from .engine import Left, structure
 from .graph import Graph, record
-from .idle import counts, idle_regions
+from .idle import counts, idle_directions
 from .layout import layout
 from .network import Network, undisturbed
 from .proof import Prover
@@ -99,16 +99,18 @@ def find_reflections(
         prover.check_repeats()
         families = candidates(known, where)
         families += wholes(known, where, families)
-        idle = idle_regions(where, prover)
+        idle, shifts = idle_directions(where, prover)
         families = [one for one in families if counts(one, idle)]
         families += module_swaps(network, graph, where, prover, seed)
         families = prover.prove(families, draws, seed)
         families = [one for one in families if _moves_what_trains(one, graph)]
         left = [*known.left, *_unused(network, graph)]
         families = _kept_in_training(families, prover, seed, left)
+        if shifts is None:
+            left.append(Left("backward", "", "no gradient: idle combinations are not looked for"))
         if penalty is not None:
             families = _unpenalised(families, prover, seed, left)
-        return report(network, families, idle, left)
+        return report(network, families, idle, shifts or [], left)
 
 
 def _moves_what_trains(family: Candidate, graph: Graph) -> bool:
