@@ -16,11 +16,15 @@ from torch.utils._pytree import tree_flatten
 from ..._random import generator
 from .action import Element, apply_
 from .candidates import Candidate
-from .graph import RANDOM, plain_kernels, widened
+from .decompositions import DRAWN
+from .graph import plain_kernels, widened
 from .layout import noise_name
 from .network import Network
+from .noise import is_random
 
 State = dict[str, Tensor]
+# How many random elements are tried on what training writes.
+_IN_TRAINING = 6
 
 
 class _Replayed(TorchDispatchMode):
@@ -32,8 +36,11 @@ class _Replayed(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = widened(func, args, kwargs)
+        if (drawn := DRAWN.get(func)) is not None:
+            with self:
+                return drawn(*args, **kwargs)
         result = func(*args, **kwargs)
-        if func.overloadpacket.__name__ in RANDOM:
+        if is_random(func):
             for one in tree_flatten(result)[0]:
                 name = noise_name(self.count)
                 self.count += 1
@@ -63,11 +70,34 @@ class Prover:
         self.state: State = dict(self.network.state)
         self._copies: State = {}
         self.reference = self.outputs(self.state)
+        self._others: Prover | None = None
+
+    def check_repeats(self) -> None:
+        """Check that outputs depend on nothing but parameters, inputs and noise.
+
+        Raises
+        ------
+        ValueError
+            If they do.
+        """
+        if not self.difference(self.outputs(self.state)) <= self.tol:
+            raise ValueError(
+                "the model's outputs differ between two calls with the same parameters, inputs and "
+                "random numbers: it counts its calls, or draws from a source of its own; pass a "
+                "model, or outputs=..., that repeats itself"
+            )
+
+    def at_others(self) -> Prover:
+        """Return the same at other inputs: those of the example may be zeros, or alike."""
+        if self._others is None:
+            self._others = Prover(self.network.varied(0), self.tol)
+            self._others._copies = self._copies
+        return self._others
 
     def outputs(self, state: State) -> list[Tensor]:
         """Return the outputs that must not change, at a state with its noise."""
         network = self.network
-        with torch.no_grad(), plain_kernels(), _Replayed(state):
+        with torch.enable_grad(), plain_kernels(), _Replayed(state):
             return [
                 one.detach().clone() for one in network.call(network.only(state), network.inputs)
             ]
@@ -106,6 +136,8 @@ class Prover:
         for one, other in zip(outputs, self.reference, strict=True):
             if one.shape != other.shape:
                 return math.inf
+            if other.is_complex():
+                one, other = torch.view_as_real(one), torch.view_as_real(other)
             if not other.is_floating_point():
                 worst = max(worst, 0.0 if torch.equal(one, other) else math.inf)
                 continue
@@ -163,6 +195,37 @@ class Prover:
             look(name, leaf.new_zeros(()).expand(leaf.shape))
         return True
 
+    def holds_in_training(self, family: Candidate, seed: int) -> bool:
+        """Test whether what training writes to buffers moves with a family.
+
+        Parameters
+        ----------
+        family : Candidate
+            Proved in evaluation mode, where buffers are given.
+        seed : int
+            Of random elements.
+
+        Returns
+        -------
+        bool
+            False where it would not: with fixed left and right vectors, a spectral norm divides a
+            negated matrix by a negated norm, and training makes the norm positive.
+        """
+        network = self.network
+        before = network.after_training(self.state)
+        for draw in range(_IN_TRAINING):
+            element = family.drawn(generator(seed, "find", "training", draw))
+            after = network.after_training(self.moved([(family, element)]))
+            state = {
+                n: before.get(n, v).clone() for n, v in self.state.items() if n in family.names()
+            }
+            transform_(state, family, element)
+            for name in network.own_buffers:
+                image = state.get(name, before[name])
+                if not bool((after[name] - image).abs().max() <= 1e-8 * image.abs().max()):
+                    return False
+        return True
+
     def prove(self, families: list[Candidate], draws: int, seed: int) -> list[Candidate]:
         """Return the families that hold: products of random elements of all, `draws` times.
 
@@ -187,7 +250,8 @@ class Prover:
         for draw in range(draws):
             source = generator(seed, "find", "draw", draw)
             elements = [(one, one.drawn(source)) for one in kept]
-            broken = self._broken(elements)
+            prover = self if draw % 3 == 0 else self.at_others()
+            broken = prover._broken(elements)
             kept = [one for one in kept if not any(one is other for other in broken)]
         return kept
 

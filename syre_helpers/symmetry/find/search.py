@@ -101,6 +101,7 @@ def find_reflections(
         known = structure(graph, rules.elementwise)
         where = layout(graph, known)
         prover = Prover(network, tol)
+        prover.check_repeats()
         families = candidates(known, where)
         families += wholes(known, where, families)
         idle, shifts = idle_directions(where, prover)
@@ -108,16 +109,41 @@ def find_reflections(
         families += module_swaps(network, graph, where, prover, seed)
         families += stacked_swaps(graph, where, prover)
         families = prover.prove(families, draws, seed)
+        families = [one for one in families if _moves_what_trains(one, graph)]
         unused = _unused(graph)
         if unused and _decides(graph):  # what only holds because of what was left out
             for number in _STATES:
                 families = prover.elsewhere(number).prove(families, 1, seed)
-        left = [*known.left, *(Left(name, "", "frozen") for name in network.frozen), *unused]
+        frozen = [Left(name, "", why) for name, why in network.frozen.items()]
+        left = [*known.left, *frozen, *unused]
+        families = _kept_in_training(families, prover, seed, left)
         if shifts is None:
             left.append(Left("backward", "", "no gradient: idle combinations are not looked for"))
         if penalty is not None:
             families = _unpenalised(families, prover, seed, left)
         return report(network, families, idle, shifts or [], left)
+
+
+def _moves_what_trains(family: Candidate, graph: Graph) -> bool:
+    """Test whether a family moves a parameter that is read, and not only what nobody reads."""
+    read = {value.number for node in graph.nodes for value in node.inputs()}
+    used = {one.name for one in graph.sources if one.kind == "parameter" and one.number in read}
+    return not used.isdisjoint(family.names())
+
+
+def _kept_in_training(
+    families: list[Candidate], prover: Prover, seed: int, left: list[Left]
+) -> list[Candidate]:
+    """Return the families that training's own writing to buffers respects, and name the buffers."""
+    if not prover.network.own_buffers:
+        return families
+    kept = [one for one in families if prover.holds_in_training(one, seed)]
+    if len(kept) < len(families):
+        why = f"{len(families) - len(kept)} families leave the outputs alone, but training does not"
+        left += [
+            Left(name, "", f"written in training: {why}") for name in prover.network.own_buffers
+        ]
+    return kept
 
 
 def _recorded(network: Network) -> tuple[Network, Graph]:
