@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from .planes import NEAR, Decay, Pair
 from .verdict import RATIOS, Findings
 
+_NO_RATE = 0.01  # of the whole rate: what the loss does to a pair is next to nothing
 _FIRST = (
     "First ask what is worse than it should be: a loss, an accuracy, a return. This report does "
     "not know. If nothing is, leave syre out."
@@ -20,9 +21,14 @@ _LESS = (
     "Train with a tenth of the weight decay, and with none: where decay is too strong, a weaker "
     "one does more than syre."
 )
+_UNKNOWN = (
+    "Nothing could be judged, so there is nothing to advise. What was left out says why; a model "
+    "in float32 and a batch that it runs on are what a diagnosis takes."
+)
 _OPTIMUM = (
-    "Trap or optimum? Train once more from a generic start. If that ends as badly, loss and decay "
-    "ask for it, and neither a kick nor syre repairs it."
+    "Trap, noise or optimum? Train from a generic start once more, and again with a tenth of the "
+    "learning rate. If the smaller rate is better, it was the noise of the gradient: keep that "
+    "rate. If both end as badly, loss and decay ask for it, and neither a kick nor syre repairs it."
 )
 _ROADS = {
     "closed gate": (
@@ -37,8 +43,14 @@ _ROADS = {
     ),
     "mirror plane": (
         "The incoming and the outgoing weights of {units} are next to 0 together. If they were "
-        "made so, kick once: noise of the size of theta_0. If decay brought them there, less decay "
-        "comes first; syre with sigma_ratio=0.01 keeps them off their planes afterwards."
+        "made so, kick once: random noise of 1% of the usual size of initial weights. If decay "
+        "brought them there, less decay comes first; syre with sigma_ratio=0.01 keeps them off "
+        "their planes afterwards."
+    ),
+    "zero weights": (
+        "The weights that make {units} are next to 0, and what reads them is not known here. If "
+        "pruning did that, it is meant. If not, diagnose the model with a batch, which tells the "
+        "road by which they died."
     ),
     "silent": (
         "Nothing reads {units}, and no gradient was seen that changes it. Pass loss=..., or give "
@@ -70,6 +82,8 @@ def advise(findings: Sequence[Findings], alarmed: Sequence[str], decay: Decay | 
         At least one paragraph.
     """
     ill = [found for found in findings if found.name in alarmed]
+    if not findings:
+        return [_UNKNOWN]
     if not ill:
         return [_NOTHING]
     if any(not found.finite for found in ill):
@@ -96,15 +110,26 @@ def _of_pair(found: Findings, decay: Decay | None) -> str:
     """Return advice on parting the pairs of a class, with numbers."""
     pair = found.planes.closing or found.planes.nearest
     assert pair is not None
-    said = f"{found.name}, units {pair.units[0]} and {pair.units[1]}: "
+    said = f"In {found.name}, units {pair.units[0]} and {pair.units[1]}: "
+    if found.kinds == ("rows",):
+        return said + (
+            "they compute the same. If what reads them is the same too, no gradient parts them; "
+            "the weights alone do not tell."
+        )
     if decay is not None and decay.theta_0:
         return said + _under_syre(pair)
     if found.planes.closing is None:
         return said + (
-            "exact copies, which no gradient parts. Kick once, with noise of the size of theta_0; "
-            "if copies come again, syre with sigma_ratio=0.01 all the time."
+            "exact copies, which no gradient parts. Kick once, with random noise of 1% of "
+            "the usual size of initial weights; if copies come again, syre with sigma_ratio=0.01 "
+            "all the time."
         )
-    if pair.rate_of_loss >= 0:
+    if abs(pair.rate_of_loss) < _NO_RATE * -pair.rate:
+        return said + (
+            "decay alone draws the pair, and the loss does not care: with less decay it stays "
+            "where it is. Syre with sigma_ratio=0.01 keeps it off its plane."
+        )
+    if pair.rate_of_loss > 0:
         return said + (
             f"decay is what draws the pair; with weight_decay below {pair.rate_of_loss:.2g} the "
             "loss would part it. Syre with sigma_ratio=0.01 keeps it off its plane."

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import importlib
-import pickle
-import warnings
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from ..removal.names import canonical_name
 from .classes import classes_of_rows
 from .diagnose import diagnose
+from .files import load, read_state
 from .judge import judge
 from .observe import Loss, Observed
 from .report import Report
+from .stored import computed
 
-_UNREADABLE = (
-    pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError,
-)  # fmt: skip
 _UNKNOWN = [
     (
         "what the units do",
@@ -33,6 +31,11 @@ _UNKNOWN = [
         "who reads it is not known, so twins are twins in what they compute",
     ),
 ]
+_GATES = (
+    "what follows a norm",
+    "a gate is one where an activation such as ReLU follows; at the end of a residual branch, "
+    "where none does, a bias below 0 closes nothing",
+)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
@@ -41,78 +44,24 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     Parameters
     ----------
     path : str or Path
-        A file of safetensors, or one that ``torch.save`` wrote. If it holds more than a state (an
-        optimizer, an epoch), the mapping with the most numbers in it is taken for the model's.
+        A file of safetensors, or one that ``torch.save`` wrote; the index of a model in several
+        files; a folder with one of these in it, as `transformers.Trainer` writes it; what `fit`
+        keeps; a zip of Stable-Baselines3. If it holds more than a state (an optimizer, an epoch),
+        the mapping with the most numbers in it is taken for the model's.
 
     Returns
     -------
     dict of str to Tensor
-        On the CPU.
+        On the CPU, under the names of the file.
 
     Raises
     ------
     OSError
-        If the file cannot be opened.
+        If the file is not there, or cannot be opened.
     ValueError
         If it is no checkpoint, or one that cannot be read without running its code.
     """
-    path = Path(path)
-    content = _load(path)
-    states = list(_states(content))
-    if not states:
-        raise ValueError(
-            f"{str(path)!r} holds no named tensors, so it is no checkpoint of a model; save "
-            "model.state_dict()"
-        )
-    return max(states, key=lambda state: sum(tensor.numel() for tensor in state.values()))
-
-
-def _load(path: Path) -> Any:
-    """Return the tensors of a file by name; no code in it is run."""
-    with path.open("rb"):
-        pass  # a file that is not there is no bad checkpoint
-    try:
-        if path.suffix == ".safetensors":
-            return _load_safetensors(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a pickle's version, as if it could be read
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        raise ValueError(_refusal(path, error)) from error
-
-
-def _load_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ValueError("it takes the package safetensors; pip install safetensors") from error
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
-
-
-def _refusal(path: Path, error: Exception) -> str:
-    said = f"{str(path)!r} is no checkpoint that can be read without running its code; save "
-    said += "model.state_dict(), or safetensors"
-    lines = str(error).strip().splitlines()
-    # PyTorch's own words on pickles advise to run the code.
-    return (
-        said if isinstance(error, pickle.UnpicklingError) or not lines else f"{said} ({lines[0]})"
-    )
-
-
-def _states(content: Any) -> Iterator[dict[str, Tensor]]:
-    """Yield every mapping from names to tensors that a file holds, the outer ones first."""
-    if not isinstance(content, Mapping):
-        return
-    own = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
-    if own:
-        yield own
-    for key, value in content.items():
-        if "optimizer" not in str(key):
-            yield from _states(value)
+    return read_state(Path(path))[0]
 
 
 def diagnose_checkpoint(
@@ -158,15 +107,32 @@ def diagnose_checkpoint(
         raise ValueError(f"--{lone[0]} takes the model: give --model module:function, too")
     if model is not None and batch is None:
         raise ValueError("--model needs --batch FILE: what is the model called with?")
-    state = read_checkpoint(path)
+    state, left_out = read_state(Path(path))
     if model is None or batch is None:
-        return diagnose_state(state)
+        report = diagnose_state(state)
+        return replace(report, left_out=[*report.left_out, *left_out])
     made = _made(model)
     try:
-        made.load_state_dict(state)
+        made.load_state_dict(_fitting(state, made))
     except RuntimeError as error:
-        raise ValueError(f"{str(path)!r} does not fit --model={model}: {error}") from error
-    return diagnose(made, _load(Path(batch)), loss=_loss(loss), weight_decay=weight_decay)
+        words = re.sub(r"^Error.*?:\s*", "", " ".join(str(error).split()))[:300]
+        raise ValueError(f"{str(path)!r} does not fit --model={model}: {words}") from error
+    report = diagnose(made, load(Path(batch)), loss=_loss(loss), weight_decay=weight_decay)
+    return replace(report, left_out=[*report.left_out, *left_out])
+
+
+def _fitting(state: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
+    """Return a state without what wrappers, or a module around the model, put before the names."""
+    wanted = model.state_dict().keys()
+    if state.keys() == wanted:
+        return state
+    plain = {canonical_name(f"{name}.")[:-1]: tensor for name, tensor in state.items()}
+    first = next(iter(wanted), "")
+    for name in plain:
+        prefix = name.removesuffix(first)
+        if name.endswith(first) and wanted <= {n.removeprefix(prefix) for n in plain}:
+            return {n: plain[prefix + n] for n in wanted}
+    return state
 
 
 def _made(factory: str) -> nn.Module:
@@ -203,6 +169,7 @@ def diagnose_state(state: Mapping[str, Tensor]) -> Report:
     ----------
     state : mapping of str to Tensor
         As ``model.state_dict()`` gives it, in its order: a norm belongs to the weight before it.
+        Parametrized and pruned weights are judged as the model computes them.
 
     Returns
     -------
@@ -221,9 +188,10 @@ def diagnose_state(state: Mapping[str, Tensor]) -> Report:
     >>> state["weight"][2] = state["weight"][1]
     >>> state["bias"][2] = state["bias"][1]
     >>> diagnose_state(state).alarms
-    {'weight': ['1 units copy others exactly, in 1 group']}
+    {'weight': ['1 unit copies another exactly, in 1 group']}
     """
     left_out: list[tuple[str, str]] = []
+    state = computed(state, left_out)
     classes = classes_of_rows(state, left_out)
     if not classes:
         raise ValueError(
@@ -232,5 +200,7 @@ def diagnose_state(state: Mapping[str, Tensor]) -> Report:
         )
     seen = Observed([None] * len(classes))
     findings = judge(classes, state, seen, None)
+    if any("closed gate" in found.dead.on_each_road for found in findings):
+        left_out.append(_GATES)
     last = classes[-1].width
     return Report(findings, last, True, None, left_out + _UNKNOWN, "weights alone")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from .units import Part, Role, State, UnitClass
 
 LeftOut = list[tuple[str, str]]
 _MOST_ROWS = 6000  # of a matrix; those with more are vocabularies, or take hours
+_MOST_FLIPS = 3  # of a unit that are multiplied: a network has one or two
 _SAMPLES = 4  # that the search for symmetries is run on
 
 
@@ -95,13 +97,13 @@ def _of_families(
     permuted = [one for one in found if one.kind == "permutation"]
     signs = [one for one in found if one.kind == "sign" and one.candidate is not None]
     for family in permuted:
-        flipped = any(_same_units(family, one) for one in signs)
-        kinds = ("permutation", "sign") if flipped else ("permutation",)
+        flips = [one for one in signs if _same_units(family, one)]
+        kinds = ("permutation", "sign") if flips else ("permutation",)
         for member in range(family.count):
-            yield _class(family, kinds, member, modules)
+            yield _class(family, kinds, member, modules, flips)
     for family in found:
         if family.kind == "rotation" and family.count == 1:  # swaps are among the rotations
-            yield _class(family, ("rotation",), 0, modules)
+            yield _class(family, ("rotation",), 0, modules, ())
     for family in found:
         if family.kind == "module swap":
             left_out.append(
@@ -120,11 +122,16 @@ def _same_units(family: Family, other: Family) -> bool:
 
 
 def _class(
-    family: Family, kinds: tuple[str, ...], member: int, modules: Mapping[str, nn.Module]
+    family: Family,
+    kinds: tuple[str, ...],
+    member: int,
+    modules: Mapping[str, nn.Module],
+    signs: Sequence[Family],
 ) -> UnitClass:
     """Return the class of one member of a family, such as one head."""
     assert family.candidate is not None
-    parts = []
+    parts: list[Part] = []
+    negated: list[set[int]] = [set() for _ in signs]
     for site in family.candidate.sites:
         raw = site.piece.name
         if raw.startswith("noise "):
@@ -144,9 +151,27 @@ def _class(
             place = torch.where((site.unit >= 0) & (site.own == member), site.unit, -1)
             order = place.argsort(stable=True)
             entries = order[int((place < 0).sum()) :].view(family.units, -1)
+        for flip, own in zip(signs, negated, strict=True):
+            if any(_same_place(site, one) for one in flip.candidate.sites):  # type: ignore[union-attr]
+                own.add(len(parts))
         parts.append(Part(name, site.axis, entries, role or role_of(module, name, site.axis), rows))
-    name = family.layers[0] + (f" [{family.per} {member}]" if family.count > 1 else "")
-    return UnitClass(name, kinds, family.units, tuple(parts))
+    made = {part.tensor.rpartition(".")[0] for part in parts if part.role == "incoming"}
+    makers = [layer for layer in family.layers if canonical_name(f"{layer}.")[:-1] in made]
+    name = (makers or family.layers)[0] + (f" [{family.per} {member}]" * (family.count > 1))
+    return UnitClass(name, kinds, family.units, tuple(parts), flips=_products(negated))
+
+
+def _same_place(site: Any, other: Any) -> bool:
+    where = (site.piece, site.axis) == (other.piece, other.axis)
+    return where and torch.equal(site.unit, other.unit)
+
+
+def _products(flips: Sequence[set[int]]) -> tuple[frozenset[int], ...]:
+    """Return all products of some flips of a unit's sign, but for the one that does nothing."""
+    found: dict[frozenset[int], None] = {frozenset(): None}
+    for flip in flips[:_MOST_FLIPS]:
+        found |= {one ^ flip: None for one in found}
+    return tuple(found)[1:]
 
 
 def _together(family: Family) -> UnitClass:
@@ -168,7 +193,7 @@ def _named_apart(classes: list[UnitClass]) -> list[UnitClass]:
     for one in classes:
         seen[one.name] = seen.get(one.name, 0) + 1
         name = one.name if seen[one.name] == 1 else f"{one.name} ({seen[one.name]})"
-        named.append(UnitClass(name, one.kinds, one.width, one.parts, one.vectors))
+        named.append(replace(one, name=name))
     return named
 
 
@@ -235,13 +260,20 @@ def classes_of_rows(state: State, left_out: LeftOut) -> list[UnitClass]:
             name = f"{stem}.{last}" if stem else last
             if tensor.ndim < 2 or len(tensor) < 2 or not tensor.is_floating_point():
                 continue
+            if not tensor.any():
+                left_out.append(
+                    (name, "all of it is 0, as where LoRA's B and some last layers begin")
+                )
+                continue
             if len(tensor) > _MOST_ROWS:
                 left_out.append((name, f"{len(tensor)} rows: a vocabulary, or too many to compare"))
                 continue
             own = {last: tensor}
-            bias = tensors.get(last.replace("weight", "bias"))
-            if bias is not None and bias is not tensor and bias.shape == (len(tensor),):
-                own[last.replace("weight", "bias")] = bias
+            for other in (last.replace("weight", "bias"), "bias"):
+                bias = tensors.get(other)
+                if bias is not None and bias is not tensor and bias.shape == (len(tensor),):
+                    own[other] = bias
+                    break
             classes.append(UnitClass(name, ("rows",), len(tensor), _parts(stem, own, len(tensor))))
     return classes
 

@@ -8,6 +8,7 @@ each dead unit is counted on one of them:
 - *norm gain*: the gain of the unit's norm is next to 0, and so is all that passes it;
 - *mirror plane*: the weights that make the unit and those that read it are all next to 0, where a
   flip of sign would not change it;
+- *zero weights*: the weights that make the unit are next to 0, and what reads it is not known;
 - *silent*: it is made, but nothing reads it, and no gradient is there that would change this;
 - *flat point*: its value is a constant, where the activation has no slope.
 """
@@ -23,7 +24,7 @@ from torch import Tensor
 from .features import Features
 from .units import State, UnitClass
 
-ROADS = ("closed gate", "norm gain", "mirror plane", "silent", "flat point")
+ROADS = ("closed gate", "norm gain", "mirror plane", "zero weights", "silent", "flat point")
 GATE = 4.0  # standard deviations of a normal value: open on 3 of 100,000 samples
 GAIN = 0.01  # of the median gain
 WEIGHTS = 1e-3  # of the norm of the larger units, or of the norm that a layer is made with
@@ -86,32 +87,36 @@ def dead_units(
     Dead
         By weights alone where `features` are not given.
     """
-    gates = _gates(units, state)
+    closed_by = _gates(units, state)
+    gates = None if closed_by is None else closed_by.amin(0)
     normed = any(part.role == "gain" for part in units.parts)
     made, read = units.norms(state, "incoming"), units.norms(state, "outgoing")
     # Behind a norm the size of weights is free; elsewhere a whole layer may decay to nothing.
     new = [0.0 if normed else units.new_norm(state, role) for role in ("incoming", "outgoing")]
     incoming, outgoing = _small(made, new[0]), _small(read)
     closed = _none(units) if gates is None else gates > GATE
-    gains = units.norms(state, "gain")
-    no_gain = _none(units) if gains is None else gains <= GAIN * gains.median()
+    no_gain = _without_gain(units, state)
     silent = _silent(units, outgoing, gradient)
     gone = incoming & _small(read, new[1])
     by_weights = closed | no_gain | incoming | silent
     constant = features.constant(RANGE) if features is not None and features.samples > 1 else None
     if constant is not None:
-        # A gate may be closed to all but what a skip connection brings: what varies is not dead.
+        # A gate may be closed to all but what a skip connection brings: what varies is not dead,
+        # and of several norms in a row one is enough.
+        closed = _none(units) if closed_by is None else (closed_by > GATE).any(0)
         by_weights = by_weights & (constant | gone | silent)
     dead = by_weights if constant is None else by_weights | constant
     lost = _small(made, new[0], TO_THE_PLANE)
+    blind = lost if read is None else _none(units)
     if read is not None:
         lost = lost & _small(read, new[1], TO_THE_PLANE)
-    shut = features.shut if features is not None else None
+    shut = features.shut(RANGE) if features is not None else None
     varies = _none(units) if constant is None else ~constant
     tests = {
         "closed gate": closed,
         "norm gain": no_gain,
-        "mirror plane": lost,
+        "mirror plane": lost & ~blind,
+        "zero weights": blind,
         "silent": silent & (varies | ~incoming),
         "flat point": dead,
     }
@@ -127,6 +132,14 @@ def dead_units(
         roads,
         gates,
     )
+
+
+def _without_gain(units: UnitClass, state: State) -> Tensor:
+    """Return a mask of norm gains next to 0 beside the others; none if most start at 0."""
+    gains = units.norms(state, "gain")
+    if gains is None or not gains.median() > 0:
+        return _none(units)
+    return gains <= GAIN * gains.median()
 
 
 def _none(units: UnitClass) -> Tensor:
@@ -149,7 +162,7 @@ def _silent(units: UnitClass, outgoing: Tensor, gradient: State | None) -> Tenso
 
 
 def _gates(units: UnitClass, state: State) -> Tensor | None:
-    """Return ``-bias / |gain|`` of each unit's BatchNorm, the least of several."""
+    """Return ``-bias / |gain|`` of each unit, (norms, units), of the class's BatchNorms."""
     found = []
     for part in units.parts:
         stem, _, last = part.tensor.rpartition(".")
@@ -157,4 +170,4 @@ def _gates(units: UnitClass, state: State) -> Tensor | None:
             continue
         gain, bias = (part.rows(state[f"{stem}.{name}"])[:, 0].cpu() for name in ("weight", "bias"))
         found.append(-bias / gain.abs().clamp_min(1e-300))
-    return torch.stack(found).amin(0) if found else None
+    return torch.stack(found) if found else None

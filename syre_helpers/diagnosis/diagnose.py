@@ -17,6 +17,7 @@ from .judge import judge
 from .observe import Loss, Observed, check_batch, inputs_of, observe
 from .planes import Decay
 from .report import Report
+from .stored import masked
 from .units import State, UnitClass
 
 
@@ -86,11 +87,13 @@ def diagnose(
         check_nonnegative("weight_decay", weight_decay)
     check_batch(batch, loss)
     left_out: list[tuple[str, str]] = []
-    state = _state(model)
+    state = masked(_state(model))
     classes = classes_of(model, inputs_of(batch, loss), found, state, left_out)
     seen = observe(model, classes, batch, loss)
     decay = _decay(model, weight_decay)
     findings = judge(classes, state, seen, decay)
+    if found is not None:
+        seen.several = 1  # whoever looked for them said what counts
     left_out += _left_out(classes, seen, decay) + seen.left_out
     classifies = seen.labels or (not seen.targets and (seen.outputs or 0) > 1)
     return Report(findings, seen.outputs, classifies, decay, left_out)
@@ -146,6 +149,14 @@ def _left_out(
             (
                 f"features of {', '.join(unseen[:5])}{' and others' if len(unseen) > 5 else ''}",
                 "no module of a known kind was seen to make or read them",
+            )
+        )
+    if seen.several > 1:
+        said.append(
+            (
+                f"units of the {seen.several} tensors that the model returns",
+                "each is held in its place. Where the loss treats them alike, as the latents of a "
+                "VAE, pass found=sh.find_reflections(model, inputs, outputs=...)",
             )
         )
     if seen.gradient is None and not any(what == "the gradient" for what, _ in seen.left_out):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from .. import measures
 from .units import Part, UnitClass
 
 _KEPT = 4096  # samples for the spectra; dead units are told from all of them
+_MOST_ROWS, _MOST_INPUTS = 1024, 4096  # for the rank of what a model is called with
 _BIAS_LAST = ("Linear", "Conv1D", "LayerNorm", "RMSNorm", "Embedding")
 
 
@@ -28,8 +31,9 @@ class Features:
         Number of all samples.
     eps : float
         Relative rounding of the values as they were computed.
-    shut : Tensor, optional
-        Which units had only negative values before the activation, and only 0 behind it.
+    before : Tensor, optional
+        Of the largest values that each unit had at the layers that make it, the least, (units,);
+        None where the activation behind them was not seen.
     where : str
         The module at which they were recorded.
     read : bool
@@ -43,7 +47,15 @@ class Features:
     eps: float
     where: str
     read: bool
-    shut: Tensor | None = None
+    before: Tensor | None = None
+
+    def shut(self, tolerance: float) -> Tensor | None:
+        """Return a mask of units negative before the activation, next to 0 behind it, or None."""
+        if self.before is None:
+            return None
+        size = torch.maximum(self.high.abs(), self.low.abs())
+        usual = (self.high - self.low).quantile(0.9)
+        return (self.before <= 0) & (size <= tolerance * usual)
 
     def constant(self, tolerance: float) -> Tensor:
         """Return a mask of units that do not vary, next to the more active units of the class."""
@@ -70,7 +82,7 @@ class Recorder:
         self._values: list[Tensor] = []
         self._low: list[Tensor] = []
         self._high: list[Tensor] = []
-        self._before: list[Tensor] = []
+        self._before: dict[str, Tensor] = {}
         self._samples, self._eps = 0, 0.0
         self.width = units.width
         self.where: str | None = None
@@ -87,10 +99,9 @@ class Recorder:
         for part in makers:
             if (found := _module(part, modules)) is not None:
                 name, module = found
-                record = self._made(part, keep=self.where is None)
+                record = self._made(part, name, keep=self.where is None)
                 self._handles.append(module.register_forward_hook(record))
                 self.where = self.where or name
-                break
 
     def remove(self) -> None:
         """Take the hooks away."""
@@ -102,11 +113,9 @@ class Recorder:
         if not self._values or self.where is None:
             return None
         low, high = torch.stack(self._low).amin(0), torch.stack(self._high).amax(0)
-        shut = None
-        if self._before:
-            shut = (torch.stack(self._before).amax(0) <= 0) & (low == 0) & (high == 0)
+        before = torch.stack(list(self._before.values())).amin(0) if self._before else None
         values = _evenly(torch.cat(self._values))
-        return Features(values, low, high, self._samples, self._eps, self.where, self.read, shut)
+        return Features(values, low, high, self._samples, self._eps, self.where, self.read, before)
 
     def _read(self, part: Part) -> Callable[..., None]:
         def hook(module: nn.Module, arguments: tuple[object, ...]) -> None:
@@ -115,7 +124,7 @@ class Recorder:
 
         return hook
 
-    def _made(self, part: Part, keep: bool) -> Callable[..., None]:
+    def _made(self, part: Part, name: str, keep: bool) -> Callable[..., None]:
         def hook(module: nn.Module, arguments: tuple[object, ...], output: object) -> None:
             if not isinstance(output, Tensor):
                 return
@@ -125,7 +134,8 @@ class Recorder:
             if keep:
                 self._keep(values)
             else:
-                self._before.append(values.amax(0).double().cpu())
+                largest = values.amax(0).double().cpu()
+                self._before[name] = torch.maximum(self._before.get(name, largest), largest)
 
         return hook
 
@@ -137,6 +147,36 @@ class Recorder:
         self._low.append(values.amin(0).double().cpu())
         self._high.append(values.amax(0).double().cpu())
         self._values.append(_evenly(values).double().cpu())
+
+
+class InputRank:
+    """A hook that takes the rank of what a module reads, centred; `rank` is infinite if unknown.
+
+    Parameters
+    ----------
+    name : str
+        Of the module.
+    module : nn.Module
+        Whose units are not those of a class.
+    """
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self.name, self.rank = name, math.inf
+        self.remove = module.register_forward_pre_hook(self._read).remove
+
+    @torch.no_grad()
+    def _read(self, module: nn.Module, arguments: tuple[object, ...]) -> None:
+        x, axis = arguments[0] if arguments else None, unit_axis(module)
+        if not isinstance(x, Tensor) or axis is None or not x.is_floating_point() or x.ndim < 2:
+            return
+        rows = x.detach().movedim(axis, -1).reshape(-1, x.shape[axis])
+        rows = rows[:: -(-len(rows) // _MOST_ROWS)].double().cpu()
+        if rows.shape[1] > _MOST_INPUTS:
+            return
+        values = measures.squared_spectrum(rows - rows.mean(0)).sqrt()
+        tolerance = max(1e-7, 32 * torch.finfo(x.dtype).eps)
+        rank = float((values > tolerance * values.max()).sum())
+        self.rank = rank if math.isinf(self.rank) else self.rank + rank
 
 
 def _evenly(values: Tensor) -> Tensor:

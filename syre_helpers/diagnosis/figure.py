@@ -48,7 +48,6 @@ def draw(findings: Sequence[Findings], alarmed: Collection[str]) -> Picture:
     left.axvline(DEAD_SHARE, color=NEUTRAL, linestyle=":", linewidth=1)
     left.set(xlabel="share of the units", xlim=(0, 1), yticks=places, yticklabels=names)
     left.invert_yaxis()
-    left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
     planes = [one.planes for one in shown]
     right.plot(
         [one.null for one in planes], places, "o", mfc="none", color=NEUTRAL, label="shuffled"
@@ -56,7 +55,12 @@ def draw(findings: Sequence[Findings], alarmed: Collection[str]) -> Picture:
     right.plot([_nearest(one) for one in planes], places, "D", color=SPARE[2], label="nearest pair")
     right.axvline(NEAR, color=NEUTRAL, linestyle=":", linewidth=1)
     right.set(xlabel="distance (orthogonal units: 1)", xlim=(0, 1.3))
-    right.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    # One for both: long names leave the axes little width.
+    entries = [
+        a + b
+        for a, b in zip(*(ax.get_legend_handles_labels() for ax in (left, right)), strict=True)
+    ]
+    figure.legend(*entries, loc="outside upper center", ncols=4)
     return Picture(figure, alt=_alt(findings))
 
 

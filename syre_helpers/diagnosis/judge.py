@@ -44,14 +44,17 @@ def judge(
         _of_weights(units, state, features, seen.gradient, decay)
         for units, features in zip(classes, seen.features, strict=True)
     ]
-    ranks, read_at = [], {}
+    ranks, read_at = [], dict(seen.inputs)
     for found, features in zip(first, seen.features, strict=True):
         if features is None or not found.finite:
             ranks.append(Ranks())
             continue
-        ranks.append(feature_ranks(features, _live(found)))
+        own = feature_ranks(features, _live(found))
+        # Samples that are alike have features that are alike, whatever the weights.
+        most = min(features.samples * seen.distinct, seen.tokens) - 1
+        ranks.append(replace(own, most=min(own.most, max(math.floor(most), 1))))
         if features.read:
-            read_at[features.where] = ranks[-1].exact
+            read_at[features.where] = own.exact
     made = {part.tensor for units in classes for part in units.parts if part.role == "incoming"}
     findings = []
     for units, found, own, features in zip(classes, first, ranks, seen.features, strict=True):
@@ -111,15 +114,18 @@ def _live(found: Findings) -> Tensor:
 
 
 def _rank_of_inputs(units: UnitClass, state: State, read_at: dict[str, float]) -> float:
-    """Return the largest rank that what the units read can have; infinite where it is not known."""
-    total = 0.0
+    """Return the rank that what the units read can have; infinite where it is not known."""
+    # Of several modules that write to the same units, as into a residual stream, all but one may
+    # begin at 0: no more can be asked for than what the one that gives least gives.
+    found: dict[str, float] = {}
     for part in units.parts:
         if part.role == "incoming" and part.tensor in state:
-            weight = state[part.tensor]
+            weight, module = state[part.tensor], part.tensor.rpartition(".")[0]
             patch = math.prod(weight.shape[2:])  # places that a convolution sees at once
-            known = read_at.get(part.tensor.rpartition(".")[0], math.inf) * patch
-            total += min(weight.numel() / weight.shape[part.axis], known)
-    return total or math.inf
+            known = read_at.get(module, math.inf) * patch
+            most = min(weight.numel() / weight.shape[part.axis], known)
+            found[module] = found.get(module, 0.0) + most
+    return min(found.values(), default=math.inf)
 
 
 def _spread(units: UnitClass, state: State, pair: Pair | None) -> float:

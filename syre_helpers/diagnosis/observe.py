@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..removal.names import canonical_name, named_parameters
-from .features import Features, Recorder, recorded
+from .features import Features, InputRank, Recorder, recorded
 from .units import UnitClass
 
 Loss = Callable[[Any, Any], Tensor]
+_LEFT_OF_START = 0.05  # of BatchNorm's running statistics: reached after 29 batches
 
 
 @dataclass
@@ -32,6 +34,15 @@ class Observed:
         Size of the output's last axis.
     targets, labels : bool
         Whether there are targets, and whether they are classes.
+    inputs : dict of str to float
+        Rank of what each module reads that makes units of a class, and reads those of none.
+    several : int
+        Number of tensors that the model returns side by side.
+    distinct : float
+        Share of the samples that differ from all others before them.
+    tokens : float
+        Where all inputs are whole numbers, how many of them differ, plus the places that they can
+        have in a sample; infinite for other inputs.
     left_out : list of tuple of str
         What could not be done, and why.
     """
@@ -41,6 +52,10 @@ class Observed:
     outputs: int | None = None
     targets: bool = False
     labels: bool = False
+    inputs: dict[str, float] = field(default_factory=dict)
+    several: int = 1
+    distinct: float = 1.0
+    tokens: float = math.inf
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -91,8 +106,9 @@ def observe(
     Parameters
     ----------
     model : nn.Module
-        Run in evaluation mode, but for a BatchNorm that has no statistics yet; parameters,
-        gradients, buffers, modes and random state are as before afterwards.
+        Run in evaluation mode, and not compiled, but for a BatchNorm whose running statistics are
+        still those that it began with; parameters, gradients, buffers, modes and random state are
+        as before afterwards.
     classes : sequence of UnitClass
         What to record.
     batch : Any
@@ -108,11 +124,15 @@ def observe(
     """
     modules = {canonical_name(f"{name}.")[:-1]: m for name, m in model.named_modules() if name}
     recorders = [Recorder(one, modules) for one in classes]
+    first = [InputRank(name, modules[name]) for name in _first(classes) & modules.keys()]
     seen = Observed([None] * len(classes))
     try:
         with _as_it_was(model), torch.enable_grad():
-            output = _call(model, inputs_of(batch, loss))
+            inputs = inputs_of(batch, loss)
+            seen.distinct, seen.tokens = _distinct(inputs)
+            output = _call(model, inputs)
             seen.features = recorded(recorders)
+            seen.inputs = {one.name: one.rank for one in first}
             _of_output(seen, output, batch, loss)
             value = _loss(output, batch, loss)
             if value is not None:
@@ -125,7 +145,19 @@ def observe(
     finally:
         for recorder in recorders:
             recorder.remove()
+        for hook in first:
+            hook.remove()
     return seen
+
+
+def _first(classes: Sequence[UnitClass]) -> set[str]:
+    """Return the names of modules that make units, and read those of no class."""
+    parts = [part for units in classes for part in units.parts]
+    made, read = (
+        {part.tensor.rpartition(".")[0] for part in parts if part.role == role}
+        for role in ("incoming", "outgoing")
+    )
+    return made - read
 
 
 def _call(model: nn.Module, inputs: Any) -> Any:
@@ -138,6 +170,8 @@ def _of_output(seen: Observed, output: Any, batch: Any, loss: Loss | None) -> No
     """Note the number of outputs, and whether the targets are classes."""
     first = next(_tensors(_logits(output)), None)
     seen.outputs = 0 if first is None or not first.ndim else first.shape[-1]
+    if isinstance(output, tuple | list) or (isinstance(output, dict) and "logits" not in output):
+        seen.several = sum(tensor.is_floating_point() for tensor in _tensors(output))
     targets: Any = None
     if isinstance(batch, Mapping):
         targets = batch.get("labels")
@@ -145,6 +179,21 @@ def _of_output(seen: Observed, output: Any, batch: Any, loss: Loss | None) -> No
         targets = batch[1]
     seen.targets = targets is not None
     seen.labels = isinstance(targets, Tensor) and not targets.is_floating_point()
+
+
+def _distinct(inputs: Any) -> tuple[float, float]:
+    """Return `Observed.distinct` and `Observed.tokens` of what a model is called with."""
+    leaves = [leaf for leaf in _tensors(inputs) if leaf.ndim and leaf.dtype != torch.bool]
+    if not leaves or len({len(leaf) for leaf in leaves}) > 1:
+        return 1.0, math.inf
+    rows = [leaf.detach().cpu().reshape(len(leaf), -1).view(torch.uint8).numpy() for leaf in leaves]
+    seen = {hash(tuple(one[k].tobytes() for one in rows)) for k in range(len(leaves[0]))}
+    share = len(seen) / len(leaves[0])
+    whole = [leaf for leaf in leaves if not leaf.is_floating_point()]
+    if len(whole) < len(leaves):
+        return share, math.inf
+    tokens = sum(len(leaf.unique()) + max(leaf[0].numel(), 1) - 1 for leaf in whole)
+    return share, float(tokens)
 
 
 def _logits(output: Any) -> Any:
@@ -186,7 +235,7 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
     training = {module: module.training for module in model.modules()}
     buffers = [(b, b.detach().clone()) for b in model.buffers()]
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=[d.index or 0 for d in devices]):
+    with torch.random.fork_rng(devices=[d.index or 0 for d in devices]), _uncompiled():
         model.eval()
         for module in training:
             # Running statistics that no batch has touched would be wrong by any factor.
@@ -202,8 +251,20 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
                     buffer.copy_(before)
 
 
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Return a context in which a compiled model runs as written: hooks would compile it anew."""
+    stance = getattr(torch.compiler, "set_stance", None)  # from PyTorch 2.6 on
+    return nullcontext() if stance is None else stance("force_eager")
+
+
 def _has_statistics(norm: _BatchNorm) -> bool:
-    return norm.num_batches_tracked is None or bool(norm.num_batches_tracked > 0)
+    """Test whether a norm's running statistics are those of data, and not what they began as."""
+    if norm.num_batches_tracked is None:
+        return True
+    batches = int(norm.num_batches_tracked)
+    if norm.momentum is None:  # a mean over all batches
+        return batches > 0
+    return float((1 - norm.momentum) ** batches) < _LEFT_OF_START
 
 
 def _is_pair(batch: Any) -> bool:

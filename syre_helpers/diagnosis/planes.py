@@ -1,7 +1,8 @@
 r"""The mirror planes of a class: how near its units are to them, and where training moves them.
 
-Swapping the units i and j has the plane on which both are twins. Gradient descent with decay
-changes their difference :math:`\Delta = \theta_i - \theta_j` at the rate
+Swapping the units i and j has the plane on which both are twins. Where a flip of sign goes with the
+swap, it has the plane on which they are opposite; each pair is judged by the nearer one. Gradient
+descent with decay changes their difference :math:`\Delta = \theta_i - \theta_j` at the rate
 
 .. math:: -\Delta \cdot (g_i - g_j) / \|\Delta\|^2 - \lambda
 
@@ -59,6 +60,8 @@ class Pair:
         Under syre: the force away from their plane.
     rest : float
         Under syre, where the pair attracts: the distance at which it comes to rest.
+    opposite : bool
+        Whether the second unit's sign was flipped for that.
     """
 
     units: tuple[int, int]
@@ -67,6 +70,7 @@ class Pair:
     rate_of_loss: float = math.nan
     force: float = math.nan
     rest: float = math.nan
+    opposite: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,9 @@ class Planes:
     null : float
         The distance of the nearest pair after every scalar was shuffled among the units.
     groups : tuple of tuple of int
-        Exact twins.
+        Exact twins, opposite ones among them.
+    opposite : int
+        Number of twins that are the first of their group with its sign flipped.
     near : int
         Number of units with another nearer than `NEAR`, exact twins left out.
     attracting : float
@@ -96,6 +102,7 @@ class Planes:
     closing: Pair | None = None
     null: float = math.nan
     groups: tuple[tuple[int, ...], ...] = ()
+    opposite: int = 0
     near: int = 0
     attracting: float = math.nan
     apart: float = math.nan
@@ -122,7 +129,7 @@ def pair_rates(units: UnitClass, state: State, gradient: State) -> Tensor:
         Shape (units, units), float64, per unit of learning rate and step; negative where the pair
         attracts, NaN for exact twins and on the diagonal.
     """
-    return _rates(_gram(units, state, state), _gram(units, state, gradient))
+    return _rates(_grams(units, state, state)[0], _grams(units, state, gradient)[0])
 
 
 def nearest_planes(
@@ -152,9 +159,17 @@ def nearest_planes(
     Planes
         All NaN where a parameter is not finite.
     """
-    gram = _gram(units, state, state)[live][:, live]
-    if len(live) < 2 or not gram.isfinite().all():
+    grams = _grams(units, state, state)[:, live][:, :, live]
+    if len(live) < 2 or not grams.isfinite().all():
         return Planes()
+    gram, flips = grams.max(0)
+    flips.fill_diagonal_(0)
+    gram.diagonal().copy_(grams[0].diagonal())
+
+    def beside(other: State) -> Tensor:
+        crosses = _grams(units, state, other)[:, live][:, :, live]
+        return crosses.gather(0, flips[None])[0]
+
     distance = _relative(gram)
     flat = torch.triu_indices(len(live), len(live), offset=1)
     values = distance[flat[0], flat[1]]
@@ -168,20 +183,22 @@ def nearest_planes(
     own = decay.weight_decay if decay else 0.0
     theta_0 = decay.theta_0 if decay else {}
     if gradient is not None:
-        of_loss = _rates(gram, _gram(units, state, gradient)[live][:, live])[first, second]
+        of_loss = _rates(gram, beside(gradient))[first, second]
         rates = of_loss - own
         if theta_0:
-            towards = _rates(gram, _gram(units, state, theta_0)[live][:, live])
-            rates = rates - own * towards[first, second]
+            rates = rates - own * _rates(gram, beside(theta_0))[first, second]
 
     sizes = (gram.diagonal()[first] + gram.diagonal()[second]).sqrt()
 
     def pair(k: int) -> Pair:
         numbers = int(live[first[k]]), int(live[second[k]])
-        found = Pair(numbers, float(values[order[k]]), float(rates[k]), float(of_loss[k]))
+        flip = int(flips[first[k], second[k]])
+        found = Pair(
+            numbers, float(values[order[k]]), float(rates[k]), float(of_loss[k]), opposite=flip > 0
+        )
         if not theta_0:
             return found
-        apart = math.sqrt(_squared_difference(units, theta_0, *numbers))
+        apart = math.sqrt(_squared_difference(units, theta_0, *numbers, flip))
         stiffness = own - found.rate_of_loss
         rest = own * apart / stiffness / float(sizes[k]) if stiffness > 0 else math.nan
         return replace(found, force=own * apart / math.sqrt(2), rest=rest)
@@ -191,24 +208,31 @@ def nearest_planes(
     closing = (values[order] < limit) & (rates < AT_REST * own)
     # A pair on its plane stays there, and only there has no rate.
     attracting = (rates < 0) | (values[order] <= ON_THE_PLANE)
+    heads = twins.clone().fill_diagonal_(True).double().argmax(1)
     return Planes(
         pair(0),
         pair(int(closing.double().argmax())) if closing.any() else None,
         null,
-        _groups(twins, live),
+        _groups(heads, live),
+        int((flips[heads, torch.arange(len(live))] > 0).sum()),
         int(close.any(1).sum()),
         math.nan if gradient is None else float(attracting[:NEAREST].double().mean()),
         float((sizes * values[order])[:NEAREST].median()),
     )
 
 
-def _gram(units: UnitClass, state: State, other: State) -> Tensor:
-    """Return the inner products of all units' rows of two states, (units, units)."""
-    total = torch.zeros(units.width, units.width, dtype=torch.float64)
-    for part, rows in units.rows(state):
-        if part.tensor in other:  # of the frozen there is no gradient
-            others = rows if other is state else part.rows(other[part.tensor])
-            total += (rows @ others.T).cpu()
+def _grams(units: UnitClass, state: State, other: State) -> Tensor:
+    """Return the inner products of all units' rows of two states, the second's with each flip."""
+    signs = units.signs()
+    total = torch.zeros(len(signs), units.width, units.width, dtype=torch.float64)
+    for number, part in enumerate(units.parts):
+        if part.role == "buffer" or part.tensor not in state or part.tensor not in other:
+            continue  # of the frozen there is no gradient
+        rows = part.rows(state[part.tensor])
+        others = rows if other is state else part.rows(other[part.tensor])
+        product = (rows @ others.T).cpu()
+        for one, sign in zip(total, signs[:, number].tolist(), strict=True):
+            one += sign * product
     return total
 
 
@@ -228,25 +252,35 @@ def _relative(gram: Tensor) -> Tensor:
     return (squares / both.clamp_min(1e-300)).sqrt()
 
 
-def _groups(twins: Tensor, live: Tensor) -> tuple[tuple[int, ...], ...]:
-    """Return the groups of exact twins, each by its first unit."""
-    twins = twins.clone().fill_diagonal_(True)
-    first = twins.double().argmax(1)
-    groups = [live[first == unit].tolist() for unit in first.unique()]
+def _groups(heads: Tensor, live: Tensor) -> tuple[tuple[int, ...], ...]:
+    """Return the groups of exact twins: of units that have the same first twin."""
+    groups = [live[heads == head].tolist() for head in heads.unique()]
     return tuple(tuple(group) for group in groups if len(group) > 1)
 
 
 def _null(units: UnitClass, state: State, live: Tensor) -> float:
     """Return the nearest distance after each scalar was shuffled among the units by itself."""
-    wide = sum(rows.shape[1] for _, rows in units.rows(state))
-    every = max(1, wide // _NULL_COLUMNS)
-    columns = torch.cat([rows[live, ::every].cpu() for _, rows in units.rows(state)], 1)
+    parts = [(number, part) for number, part in enumerate(units.parts) if part.role != "buffer"]
+    parts = [(number, part) for number, part in parts if part.tensor in state]
+    rows = [part.rows(state[part.tensor]).cpu() for _, part in parts]
+    every = max(1, sum(one.shape[1] for one in rows) // _NULL_COLUMNS)
+    kept = [one[live, ::every] for one in rows]
+    columns = torch.cat(kept, 1)
     order = torch.rand(columns.shape, generator=generator(0, "null", units.name)).argsort(0)
     shuffled = columns.gather(0, order)
-    distance = _relative(shuffled @ shuffled.T).fill_diagonal_(torch.inf)
-    return float(distance.min())
+    signs = units.signs()[:, [number for number, _ in parts]]
+    signs = signs.repeat_interleave(torch.tensor([one.shape[1] for one in kept]), 1)
+    own = shuffled @ shuffled.T
+    gram = torch.stack([shuffled @ (shuffled * sign).T for sign in signs]).amax(0)
+    gram.diagonal().copy_(own.diagonal())
+    return float(_relative(gram).fill_diagonal_(torch.inf).min())
 
 
-def _squared_difference(units: UnitClass, state: State, i: int, j: int) -> float:
-    """Return the squared distance of two units."""
-    return sum(float((rows[i] - rows[j]).square().sum()) for _, rows in units.rows(state))
+def _squared_difference(units: UnitClass, state: State, i: int, j: int, flip: int) -> float:
+    """Return the squared distance of two units, the second with a flip of its sign."""
+    total = 0.0
+    for part, sign in zip(units.parts, units.signs()[flip].tolist(), strict=True):
+        if part.role != "buffer" and part.tensor in state:
+            rows = part.rows(state[part.tensor])
+            total += float((rows[i] - sign * rows[j]).square().sum())
+    return total

@@ -59,9 +59,10 @@ def weight_ranks(units: UnitClass, state: State, live: Tensor) -> Ranks:
     Returns
     -------
     Ranks
-        All 0 without live units; NaN without incoming weights, or where one is not finite.
+        All 0 without live units; NaN without incoming weights, or where one is not finite. A
+        tensor of zeros, with which a branch begins, makes nothing yet, and is not asked for rank.
     """
-    parts = [(part, rows[live]) for part, rows in units.rows(state, "incoming")]
+    parts = [(part, rows[live]) for part, rows in units.rows(state, "incoming") if rows.any()]
     if not len(live):
         return Ranks(0.0, 0.0, 0.0, 0.0)
     if not parts:

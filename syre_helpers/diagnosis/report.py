@@ -20,10 +20,20 @@ if TYPE_CHECKING:
 
     from ..plots import Picture
 
-_SHORT = [
-    "units", "dead", "roads", "twins", "near_twins", "nearest", "null", "attracting", "weight_rank",
-    "feature_rank_exact", "effective_rank",
-]  # fmt: skip
+# The columns of the short table, and how to read them.
+_SHORT = {
+    "units": "units of the class, which may change places",
+    "dead": "units that no gradient brings back by itself",
+    "twins": "exact copies of another unit",
+    "near_twins": "units with another nearer than 0.1",
+    "nearest": "distance of the two units that are most alike (0: twins; 1: unrelated)",
+    "null": "the same after the weights were shuffled among the units",
+    "attracting": "share of the 20 nearest pairs that training draws together",
+    "weight_rank": "independent directions in the incoming weights of the units that live",
+    "feature_rank_exact": "independent directions in what these units compute on the batch",
+    "effective_rank": "the same, with weak directions counted in part",
+}
+_MOST_LINES, _MOST_ROWS = 12, 40  # of alarms and of the table; the rest is in report.table
 
 
 @dataclass(frozen=True)
@@ -77,8 +87,14 @@ class Report:
             return "Nothing could be judged: no class of interchangeable units was found."
         if not self.alarms:
             return f"No sign of collapse in {units} units of {count}." + self._caution()
+        return " ".join([f"Collapse in {len(self.alarms)} of {count}.", *self._alarm_lines()])
+
+    def _alarm_lines(self) -> list[str]:
         lines = [f"{name}: {'; '.join(said)}." for name, said in self.alarms.items()]
-        return f"Collapse in {len(lines)} of {count}. " + " ".join(lines)
+        more = len(lines) - _MOST_LINES
+        if more <= 1:
+            return lines
+        return [*lines[:_MOST_LINES], f"And {more} more: see report.alarms."]
 
     def _caution(self) -> str:
         """Return a sentence on the limits of a verdict without alarm."""
@@ -93,7 +109,7 @@ class Report:
         if near and all(math.isnan(one.planes.attracting) for one in near):
             said += (
                 f" In {', '.join(one.name for one in near)} two units are nearer than {NEAR:g}; "
-                "whether they attract takes a gradient: pass loss=..."
+                "whether they attract takes a gradient of the loss."
             )
         return said
 
@@ -126,19 +142,47 @@ class Report:
         """
         return draw(self.findings, self.alarms)
 
+    def _short(self) -> tuple[pd.DataFrame, str]:
+        """Return the columns that say something, rows with an alarm first, and what is cut off."""
+        table = self.table[list(_SHORT)].dropna(axis="columns", how="all")
+        if len(table) <= _MOST_ROWS:
+            return table, ""
+        first = table.index.isin(self.alarms)
+        ordered = list(table.index[first]) + list(table.index[~first])
+        said = f"{len(table) - _MOST_ROWS} more rows are in report.table."
+        return table.loc[ordered[:_MOST_ROWS]], said
+
+    def _gaps(self) -> list[str]:
+        """Return what was left out, one line per reason."""
+        reasons: dict[str, list[str]] = {}
+        for what, why in self.left_out:
+            reasons.setdefault(why, []).append(what)
+        lines = []
+        for why, places in reasons.items():
+            more = f" and {len(places) - 4} more" if len(places) > 5 else ""
+            lines.append(f"{', '.join(places[:4] if more else places)}{more}: {why}")
+        return lines
+
     def __str__(self) -> str:
-        lines = [f"Diagnosis of the {self.what}", "", *textwrap.wrap(self.verdict, 96), ""]
+        listed = textwrap.TextWrapper(96, initial_indent="- ", subsequent_indent="  ")
+        verdict = self.verdict.partition(" ".join(self._alarm_lines()))[0] if self.alarms else ""
+        lines = [f"Diagnosis of the {self.what}", ""]
+        lines += textwrap.wrap(verdict or self.verdict, 96)
+        for alarm in self._alarm_lines():
+            lines += listed.wrap(alarm)
         if self.findings:
-            lines += [self.table[_SHORT].to_string(float_format="{:.3g}".format), ""]
-        lines.append("What to do")
+            table, more = self._short()
+            lines += ["", table.to_string(float_format="{:.3g}".format, na_rep="-")]
+            lines += ([more] if more else []) + ["", "Columns (report.table has more)"]
+            for name in table:
+                lines += listed.wrap(f"{name}: {_SHORT[name]}")
+        lines += ["", "What to do"]
         for paragraph in self.advice.splitlines():
-            lines += textwrap.wrap(paragraph, 96, initial_indent="- ", subsequent_indent="  ")
+            lines += listed.wrap(paragraph)
         if self.left_out:
             lines += ["", "Left out"]
-            for what, why in self.left_out:
-                lines += textwrap.wrap(
-                    f"{what}: {why}", 96, initial_indent="- ", subsequent_indent="  "
-                )
+            for gap in self._gaps():
+                lines += listed.wrap(gap)
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -147,17 +191,22 @@ class Report:
     def _repr_html_(self) -> str:
         said = [f"<p><strong>{html.escape(self.verdict)}</strong></p>"]
         if self.findings:
-            short = self.table[_SHORT]
-            said.append(short.to_html(float_format="{:.3g}".format, border=0))
-            said.append(self.plot()._repr_html_())
-        steps = "".join(f"<li>{html.escape(line)}</li>" for line in self.advice.splitlines())
-        said.append(f"<p>What to do</p><ul>{steps}</ul>")
-        if self.left_out:
-            items = "".join(
-                f"<li>{html.escape(what)}: {html.escape(why)}</li>" for what, why in self.left_out
+            table, more = self._short()
+            shown = table.to_html(float_format="{:.3g}".format, border=0, na_rep="–")
+            said.append(f'<div style="overflow-x: auto">{shown}</div>')
+            columns = _items([f"{name}: {_SHORT[name]}" for name in table])
+            said.append(
+                f"<p>{more}</p><details><summary>What the columns are</summary>{columns}</details>"
             )
-            said.append(f"<p>Left out</p><ul>{items}</ul>")
+            said.append(self.plot()._repr_html_())
+        said.append(f"<p>What to do</p>{_items(self.advice.splitlines())}")
+        if self.left_out:
+            said.append(f"<p>Left out</p>{_items(self._gaps())}")
         return "\n".join(said)
+
+
+def _items(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>"
 
 
 def _row(found: Findings, said: list[str]) -> dict[str, Any]:
@@ -172,6 +221,7 @@ def _row(found: Findings, said: list[str]) -> dict[str, Any]:
         "dead_by_function": math.nan if dead.by_function is None else len(dead.by_function),
         "roads": roads,
         "twins": found.twins,
+        "opposite_twins": planes.opposite,
         "near_twins": planes.near,
         "nearest": nearest.distance,
         "null": planes.null,

@@ -68,6 +68,9 @@ class UnitClass:
     vectors : callable, optional
         For rotations, and for signs of units that do not change places: returns of a state all
         scalars of each unit, (members, units, scalars), such as those of each head.
+    flips : tuple of frozenset of int
+        Numbers of the parts that each flip of a unit's sign negates: with it two units may be
+        opposite twins.
     """
 
     name: str
@@ -75,6 +78,7 @@ class UnitClass:
     width: int
     parts: tuple[Part, ...]
     vectors: Callable[[State], Tensor] | None = None
+    flips: tuple[frozenset[int], ...] = ()
 
     @property
     def trained(self) -> tuple[Part, ...]:
@@ -100,6 +104,19 @@ class UnitClass:
             wanted = part.role in roles if roles else part.role != "buffer"
             if wanted and part.tensor in state:
                 yield part, part.rows(state[part.tensor])
+
+    def signs(self) -> Tensor:
+        """Return 1, or -1 for what is negated, of each flip and part; the first flip does nothing.
+
+        Returns
+        -------
+        Tensor
+            Shape (1 + flips, parts), float64.
+        """
+        signs = torch.ones(1 + len(self.flips), len(self.parts), dtype=torch.float64)
+        for number, negated in enumerate(self.flips, 1):
+            signs[number, sorted(negated)] = -1
+        return signs
 
     def norms(self, state: State, *roles: Role) -> Tensor | None:
         """Return the Euclidean norm of each unit's scalars, (units,), or None without any part."""

@@ -72,6 +72,12 @@ class Findings:
         return sum(len(group) - 1 for group in self.planes.groups)
 
 
+def _pace(rate: float) -> str:
+    if rate >= 0:
+        return "where loss and decay hold them"
+    return f"which shrinks by {-rate:.2g} of itself per step and unit of learning rate"
+
+
 def alarms(found: Findings, least_rank: float = math.inf) -> list[str]:
     """Return the alarms of one class, each a clause with its numbers; empty if there is none.
 
@@ -94,16 +100,20 @@ def alarms(found: Findings, least_rank: float = math.inf) -> list[str]:
     dead = found.dead_for_sure
     if dead > DEAD_SHARE * found.width:
         roads = ", ".join(f"{count} by {road}" for road, count in found.dead.on_each_road.items())
-        said.append(f"{dead} of {found.width} units are dead ({roads})")
+        are = "is" if dead == 1 else "are"
+        said.append(f"{dead} of {found.width} units {are} dead ({roads})")
     planes = found.planes
     if found.twins:
         groups = f"{len(planes.groups)} group{'s' if len(planes.groups) > 1 else ''}"
-        said.append(f"{found.twins} units copy others exactly, in {groups}")
+        copy = "unit copies another" if found.twins == 1 else "units copy others"
+        flipped = f", {planes.opposite} with the opposite sign" if planes.opposite else ""
+        said.append(f"{found.twins} {copy} exactly, in {groups}{flipped}")
     if (pair := planes.closing) is not None:
         i, j = pair.units
         said.append(
-            f"units {i} and {j} attract each other at a distance of {pair.distance:.2g} (shuffled "
-            f"weights: {planes.null:.2g}; rate {pair.rate:.2g})"
+            f"units {i} and {j}{' (its sign flipped)' if pair.opposite else ''} attract each other "
+            f"at a distance of {pair.distance:.2g} (unrelated units: about 1; shuffled weights: "
+            f"{planes.null:.2g}), {_pace(pair.rate)}"
         )
     for what, ranks in (("weights", found.weights), ("features", found.features)):
         if ranks.deficient and ranks.exact < least_rank:

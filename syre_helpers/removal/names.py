@@ -189,7 +189,8 @@ def effective_parameters(model: nn.Module) -> dict[str, Tensor]:
     """Return the parameters that the model computes with, by canonical name.
 
     For a model under ``Syre.parametrize`` these are ``theta + theta_0``; for any other they are its
-    parameters. Symmetries and measures apply to these.
+    parameters. Symmetries and measures apply to these. Where a parametrization makes one tensor of
+    several parameters, as weight_norm does, they are the parameters themselves.
 
     Parameters
     ----------
@@ -211,11 +212,15 @@ def effective_parameters(model: nn.Module) -> dict[str, Tensor]:
     check_model("model", model)
     effective: dict[str, Tensor] = {}
     for path, module in model.named_modules():
-        if isinstance(module, parametrize.ParametrizationList):
-            continue
         prefix = f"{path}." if path else ""
         own: dict[str, Tensor] = dict(module.named_parameters(recurse=False))
-        own |= {name: getattr(module, name) for name in own_parametrizations(module)}
+        if isinstance(module, parametrize.ParametrizationList):
+            own.pop("original", None)
+        own |= {
+            name: getattr(module, name)
+            for name, made in own_parametrizations(module).items()
+            if hasattr(made, "original")
+        }
         effective |= {canonical_name(prefix + name): p.detach() for name, p in own.items()}
     # Tied weights appear once, under the name that the model gives them first.
     return {name: effective[name] for name in named_parameters(model)}

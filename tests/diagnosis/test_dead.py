@@ -66,6 +66,39 @@ def test_a_gate_without_a_norm_is_seen_by_what_passes():
     assert found.by_function == (4,)
 
 
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.GELU])
+@pytest.mark.parametrize("norm", [nn.LayerNorm, nn.Identity])
+def test_a_gate_behind_another_norm_or_none(activation, norm):
+    """What is made is below 0 on every sample, and what is read is 0, whatever made it so."""
+
+    def make():
+        return nn.Sequential(nn.Linear(8, 12), norm(12), activation(), nn.Linear(12, 4))
+
+    model = seeded(make)
+    with torch.no_grad():
+        (model[1] if norm is nn.LayerNorm else model[0]).bias[:2] = -12
+    assert roads(model) == {"closed gate": 2}
+
+
+def test_one_gate_of_two_in_a_row_is_enough():
+    """As in an ImageNet network: the first norm shuts the channel that the second belongs to."""
+
+    def make():
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU6(),
+            nn.Conv2d(8, 8, 3, groups=8, padding=1), nn.BatchNorm2d(8), nn.ReLU6(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
+        )  # fmt: skip
+
+    model = seeded(make, torch.float32)
+    x, _ = batch(model)
+    with torch.no_grad():
+        model[1].bias[2] = -7.0
+        for weight in (model[0].weight[2], model[3].weight[2], model[8].weight[:, 2]):
+            weight *= 1e-8
+    assert roads(model, x) == {"closed gate": 1}
+
+
 def test_a_bias_below_zero_is_no_gate_where_there_is_no_activation():
     """The last norm of a residual branch may be shifted as far as it likes: its values vary."""
     model = conv(nn.Identity)

@@ -278,6 +278,48 @@ def test_the_report_in_a_notebook():
     assert repr(report) == str(report)
 
 
+def test_the_text_explains_its_columns_and_takes_no_more_room_than_it_needs():
+    """Each printed column is explained, empty ones are not printed, and reasons are said once."""
+    from dataclasses import replace
+
+    model = planted()
+    report = sh.diagnose(model, batch(model, 256, outputs=10)[0])
+    text = str(report)
+    head = next(line for line in text.splitlines() if line.strip().startswith("units"))
+    assert "attracting" not in head.split(), "without a loss it is not known"
+    assert all(f"\n- {name}: " in text for name in head.split())
+    assert max(len(line) for line in text.splitlines() if not line.startswith(head[:9])) <= 120
+    frozen = [(f"layer {n}", "frozen") for n in range(40)]
+    assert "layer 0, layer 1, layer 2, layer 3 and 36 more: frozen" in str(
+        replace(report, left_out=frozen)
+    ).replace("\n  ", " ")
+
+
+def test_a_report_of_many_classes_is_cut_with_a_word():
+    from dataclasses import replace
+
+    model = planted()
+    report = sh.diagnose(model, batch(model, 256, outputs=10), loss=LOSS)
+    ill, well = report.findings[0], replace(report.findings[1], weights=report.findings[0].weights)
+    well = replace(well, features=type(well.features)())
+    many = [replace(well, name=f"w{n}") for n in range(60)]
+    many += [replace(ill, name=f"ill {n}") for n in range(20)]
+    long = replace(report, findings=many)
+    text = str(long)
+    assert len(long.alarms) == 20
+    assert "Collapse in 20 of 80 classes." in text
+    assert "And 8 more: see report.alarms." in text
+    assert "40 more rows are in report.table." in text
+    assert all(f"\nill {n} " in text for n in range(20)), "rows with an alarm come first"
+    assert "40 more rows" in long._repr_html_()
+
+
+def test_decay_that_draws_alone_is_said_to():
+    report = near_pair(0.0, 1.0)
+    assert "decay alone draws the pair" in report.advice
+    assert "-0" not in report.advice
+
+
 def test_words_of_a_model_are_escaped():
     class Odd(nn.Module):
         def __init__(self):

@@ -83,6 +83,43 @@ def test_in_a_loop_of_ones_own_it_warns_of_an_alarm_once():
     assert [step for step, _, _ in watch.reports] == [0, 5, 10]
 
 
+@pytest.mark.parametrize(("steps", "interval"), [(200, 10), (2000, 50), (10**6, 100), (None, 100)])
+def test_in_a_short_run_it_looks_more_often(steps, interval):
+    """A collapse can be over within a hundred steps."""
+    watch = Watch(mlp(), batch(mlp())[0], steps=steps)
+    for step in range(2 * interval + 1):
+        watch(step)
+    assert [step for step, _, _ in watch.reports] == [0, interval, 2 * interval]
+
+
+def test_gathered_gradients_groups_and_a_scaler_change_nothing_of_it():
+    """In a loop of one's own, with all that such loops have, it warns as in `fit`."""
+    model, (x, y) = mlp(nn.Tanh, (16, 32, 5), torch.float32), task()
+    weights, biases = (
+        [p for p in model.parameters() if (p.ndim > 1) == two] for two in (True, False)
+    )
+    optimizer = torch.optim.SGD(
+        [{"params": weights, "weight_decay": 0.1}, {"params": biases}], lr=0.02, momentum=0.9
+    )
+    scaler = torch.amp.GradScaler("cpu")
+    loss = functional.cross_entropy
+    watch = Watch(model, (x, y), loss=loss, weight_decay=0.1, steps=400)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for step in range(60):
+            watch(step)
+            optimizer.zero_grad()
+            for part in range(4):
+                scaler.scale(loss(model(x[part::4]), y[part::4]) / 4).backward()
+            scaler.step(optimizer)
+            scaler.update()
+    early = [str(one.message) for one in caught if "will become twins" in str(one.message)]
+    assert len(early) == 1
+    step, ranks = int(early[0].split()[1][:-1]), watch.table.set_index("step").effective_rank
+    assert ranks[step] > 0.9 * ranks[0], "when it warned"
+    assert ranks[50] < 0.9 * ranks[0], "what came of it"
+
+
 def test_bad_arguments():
     with pytest.raises(ValueError, match="every"):
         Watch(mlp(), torch.ones(2, 8), every=0)
