@@ -41,7 +41,7 @@ help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 $(READY): pyproject.toml constraints.txt tools/build/environment.py
-	@$(PYTHON) tools/build/environment.py $(VENV) book,test,frameworks
+	@$(PYTHON) tools/build/environment.py $(VENV) book,test,frameworks,timm
 	@touch $@
 
 setup: $(READY)  ## make the environment (the other targets do it when it is needed)

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-# Class names (in part) of optimizers whose parameters follow from other points, or whose step size
-# is nowhere to be read.
-_NOT_TO_PULL = ("schedulefree", "dadaptsgd", "dadaptadagrad", "mechan", "dog", "dowg", "cocob")
+# Class names (in part) of optimizers whose parameters follow from other points, whose step size is
+# nowhere to be read, or whose step differentiates at the parameters of the backward pass.
+_NOT_TO_PULL = (
+    "schedulefree", "dadaptsgd", "dadaptadagrad", "mechan", "dog", "dowg", "cocob", "adahessian",
+)  # fmt: skip
 _COUPLED = (
     torch.optim.SGD, torch.optim.Adam, torch.optim.Adagrad, torch.optim.Adadelta,
     torch.optim.Adamax, torch.optim.NAdam, torch.optim.RAdam, torch.optim.RMSprop, torch.optim.ASGD,
@@ -36,7 +38,7 @@ def base_optimizer(optimizer: object) -> Optimizer:
         If there is no optimizer.
     ValueError
         If the optimizer's ``step()`` runs no hooks, or no pull is right for it: it evaluates the
-        loss many times per step, or chooses its step size out of sight.
+        loss many times per step, differentiates in it, or chooses its step size out of sight.
     """
     _refuse(optimizer)
     while (inner := wrapped_optimizer(optimizer)) is not None:
@@ -130,7 +132,8 @@ def _refuse(optimizer: object) -> None:
     without = any(group.get("lr", 0.0) is None for group in groups)
     if without or any(word in name for word in _NOT_TO_PULL for name in names):
         raise ValueError(
-            f"{type(optimizer).__name__} chooses its step size out of sight, or computes its "
-            "parameters from other points, so that no pull of them is right; use "
-            "syre.parametrize(model) with the optimizer's own weight_decay, or syre.penalty(model)"
+            f"{type(optimizer).__name__} chooses its step size out of sight, computes its "
+            "parameters from other points, or differentiates in its step, so that no pull of them "
+            "is right; use syre.parametrize(model) with the optimizer's own weight_decay, or "
+            "syre.penalty(model)"
         )

@@ -239,8 +239,8 @@ class Syre:
             loaded state or a schedule brings one), if no parameter of the model is in the
             optimizer, if a parameter is pulled already, if the model is parametrized by
             `parametrize`, or if no pull is right for the optimizer: it evaluates the loss several
-            times per step (LBFGS), computes its parameters from other points (schedule-free), or
-            chooses its step size out of sight.
+            times per step (LBFGS), computes its parameters from other points (schedule-free),
+            differentiates in its step (AdaHessian), or chooses its step size out of sight.
         TypeError
             If there is no optimizer.
 

@@ -1,12 +1,11 @@
 """Syre and the diagnosis with what people train with: theta_0 in force after save, load and resume.
 
-Each against the real library, and skipped where it is not installed; stable-baselines3 has a file
-of its own in ``tests/removal``.
+Each against the real library, and skipped where it is not installed; stable-baselines3 and timm
+have files of their own in ``tests/removal``.
 """
 
 import copy
 import logging
-import math
 import warnings
 
 import pytest
@@ -248,51 +247,3 @@ def test_peft_adapters(transformers, tmp_path):
     still_to_theta_0(again, loaded, same)
     report = sh.diagnose(adapted(), batch)
     assert not [said for said in report.alarms.values() if "dead" in str(said)], "B starts at 0"
-
-
-# ---- timm ----------------------------------------------------------------------------------------
-
-
-def test_timm(tmp_path):
-    try:
-        import timm
-        from timm.optim import create_optimizer_v2
-    except (ImportError, RuntimeError) as error:  # torchvision that was built for another PyTorch
-        pytest.skip(f"timm: {error}")
-
-    def made():
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            return timm.create_model("test_resnet", pretrained=False, num_classes=4)
-
-    x = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    y = torch.arange(64) % 4
-
-    def steps(model, optimizer, count):
-        for _ in range(count):
-            optimizer.zero_grad()
-            functional.cross_entropy(model(x), y).backward()
-            optimizer.step()
-
-    def optimizer_for(model):
-        return create_optimizer_v2(model, opt="adamw", lr=1e-3, weight_decay=0)
-
-    straight, syre = made(), sh.Syre(DECAY, sigma_ratio=0.1, seed=3)
-    optimizer = optimizer_for(straight)
-    syre.attach(optimizer, straight, where=lambda name, p: p.ndim > 1)
-    steps(straight, optimizer, 3)
-    kept = {"model": straight.state_dict(), "optimizer": optimizer.state_dict()}
-    torch.save(kept | {"syre": syre.state_dict()}, tmp_path / "kept.pt")
-    steps(straight, optimizer, 3)
-
-    resumed, state = made(), torch.load(tmp_path / "kept.pt", weights_only=True)
-    resumed.load_state_dict(state["model"])
-    again, same = optimizer_for(resumed), sh.Syre()
-    again.load_state_dict(state["optimizer"])
-    same.load_state_dict(state["syre"])
-    same.attach(again, resumed, where=lambda name, p: p.ndim > 1)
-    steps(resumed, again, 3)
-    assert apart(straight, resumed) == 0
-    report = sh.diagnose(resumed, (x, y), loss=functional.cross_entropy)
-    assert "conv1.0" in report.table.index
-    assert not math.isnan(report.table.escape_force.iloc[0])

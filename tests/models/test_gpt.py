@@ -108,8 +108,10 @@ def test_the_heads_have_the_reflections_that_the_chapter_counts(switches, qk):
     assert [row for row in rows if row[1] == VO] == [("rotation", VO, "O(4)", 2)] * 2
     swaps = [row for row in rows if row[1] == QK | VO]
     assert swaps == [("permutation", QK | VO, "S_2", 1)] * 2, "the heads"
-    idle = [row for row in rows if row[0] == "idle"]
-    assert len(idle) == (2 if "bias" in switches else 0), "a bias of keys does nothing"
+    idle = [row[1] for row in rows if row[0] == "idle"]
+    assert idle.count({"key"}) == (2 if "bias" in switches else 0), "a bias of keys does nothing"
+    # Only norms read the stream, and they subtract its mean.
+    assert idle.count({"out"}) == idle.count({"2"}) == 2, "what a block writes has an idle mean"
     readout = [row for row in rows if row[1] == {"norm", "readout"}]
     assert len(readout) == ("tied" not in switches), "a tied readout must flip with the embedding"
 

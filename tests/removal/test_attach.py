@@ -532,6 +532,10 @@ class AdamWScheduleFree(torch.optim.SGD):
     pass
 
 
+class Adahessian(torch.optim.SGD):
+    """As timm's: its step differentiates, and a parameter changed before it ends in an error."""
+
+
 class Unhooked(torch.optim.Optimizer):
     def __init__(self, params):
         self.param_groups = [{"params": list(params), "lr": 0.1}]
@@ -552,6 +556,7 @@ def without_a_rate(params):
         (torch.optim.LBFGS, r"LBFGS.*syre\.penalty"),
         (lambda p: AdamWScheduleFree(p, lr=0.1), "AdamWScheduleFree .* from other points"),
         (lambda p: Duck(AdamWScheduleFree(p, lr=0.1)), "AdamWScheduleFree .* from other points"),
+        (lambda p: Adahessian(p, lr=0.1), "Adahessian .* differentiates in its step"),
         (without_a_rate, "SGD chooses its step size out of sight"),
         (Unhooked, r"step\(\) of Unhooked runs no hooks"),
         (lambda p: [sgd(p)], "optimizer is list, which is no"),

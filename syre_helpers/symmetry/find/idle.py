@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-
-import torch
-from torch import Tensor
-
 from .action import Site
 from .candidates import Candidate
-from .layout import Layout, Piece
+from .layout import Layout, Piece, Region, regions
 from .proof import Prover
+from .shifts import Columns, Shift, broken, gradients, suggested
 
 # A part of a tensor is idle where moving it by its own size changes the outputs by less than this,
 # relative to the part that counts most.
@@ -20,88 +15,80 @@ _IDLE = 1e-9
 _ELSEWHERE = 3
 
 
-def _regions(layout: Layout, piece: Piece) -> Iterator[list[Tensor]]:
-    """Yield for each region of a piece that labels tell apart its places along each axis."""
-    axes = []
-    for axis, n in enumerate(layout.shapes[piece]):
-        here = [
-            one.unit >= 0
-            for each in layout.occurrences.values()
-            for one in each
-            if one.piece == piece and one.axis == axis
-        ]
-        columns = torch.stack(here, 1).tolist() if here else [[]] * n
-        kinds: dict[tuple[bool, ...], list[int]] = {}
-        for place, column in enumerate(columns):
-            kinds.setdefault(tuple(column), []).append(place)
-        axes.append([torch.tensor(places) for places in kinds.values()])
-    yield from (list(one) for one in itertools.product(*axes))
+def idle_directions(layout: Layout, prover: Prover) -> tuple[list[Region], list[Shift] | None]:
+    """Return the parts and the shifts of parameters that no output depends on.
 
+    Parameters
+    ----------
+    layout : Layout
+        Tells which parts there are.
+    prover : Prover
+        At generic parameters.
 
-def _taken(tensor: Tensor, places: list[Tensor]) -> Tensor:
-    for axis, chosen in enumerate(places):
-        if len(chosen) < tensor.shape[axis]:
-            tensor = tensor.index_select(axis, chosen.to(tensor.device))
-    return tensor
-
-
-Region = tuple[Piece, list[Tensor]]
-
-
-def idle_regions(layout: Layout, prover: Prover) -> list[Region]:
-    """Return the parts of parameters that no output depends on."""
-    gradients = prover.gradients()
-    sizes: list[tuple[float, Region]] = []
-    for piece in layout.pieces:
-        if prover.network.moving.get(piece.name) != "parameter":
-            continue
-        for places in _regions(layout, piece):
-            size = 0.0
-            if gradients is not None:
-                slope = _taken(piece.of(gradients), places).norm()
-                size = float(slope * _taken(piece.of(prover.state), places).norm())
-            sizes.append((size, (piece, places)))
-    del gradients  # as large as the model
-    largest = max((size for size, _ in sizes), default=0.0)
-    flat = [region for size, region in sizes if not size > _IDLE * largest]
+    Returns
+    -------
+    list of Region
+        Parts whose entries change no output.
+    list of Shift or None
+        Combinations of entries of the other parts, all of them independent; None where the model
+        has no gradient that could suggest them.
+    """
+    parts = [
+        region
+        for piece in layout.pieces
+        if prover.network.moving.get(piece.name) == "parameter"
+        for region in regions(layout, piece)
+    ]
+    first = gradients(prover, 0)
+    if first is None:
+        flat, shifts = parts, None
+    else:
+        sizes = [float(one.of(first).norm() * one.of(prover.state).norm()) for one in parts]
+        largest = max(sizes, default=0.0)
+        flat = [one for one, size in zip(parts, sizes, strict=True) if not size > _IDLE * largest]
+        live = [one for one, size in zip(parts, sizes, strict=True) if size > _IDLE * largest]
+        columns = Columns(live)
+        columns.take(first)
+        del first  # as large as the model
+        shifts = suggested(columns, prover)
     # Without a slope need not be without effect: a model may detach what it reads, and ReLUs may
     # all be shut for once.
-    for number in range(_ELSEWHERE + 1):
-        if flat:
-            # One at a time: each state is as large as the model.
-            flat = _still_flat(prover.elsewhere(number - 1) if number else prover, flat)
-    return flat
+    if flat:
+        flat = _still_flat(prover, flat)
+    for number in range(_ELSEWHERE):
+        if flat or shifts:
+            here = prover.elsewhere(number)  # one at a time: each state is as large as the model
+            flat = _still_flat(here, flat)
+            failed = broken(here, shifts or [])
+            shifts = shifts and [one for one in shifts if one not in failed]
+            del here  # before the next one is made
+    return flat, shifts
 
 
 def _still_flat(prover: Prover, flat: list[Region]) -> list[Region]:
-    return [region for region in flat if not _changed(prover, *region) > _IDLE]
+    return [region for region in flat if not _changed(prover, region) > _IDLE]
 
 
-def _changed(prover: Prover, piece: Piece, places: list[Tensor]) -> float:
+def _changed(prover: Prover, region: Region) -> float:
     """Return the relative change of the outputs when a part of a parameter is scaled."""
-    state = {**prover.state, piece.name: prover.state[piece.name].clone()}
-    tensor = piece.of(state)
-    where = torch.ones((), dtype=tensor.dtype)
-    for axis, chosen in enumerate(places):
-        inside = torch.zeros(tensor.shape[axis], dtype=tensor.dtype)
-        inside[chosen] = 1
-        where = where * inside.reshape(-1, *(1,) * (tensor.ndim - 1 - axis))
-    tensor.mul_((1 - 1.83 * where).to(tensor.device))
+    name = region.piece.name
+    state = {**prover.state, name: prover.state[name].clone()}
+    region.add_(state, -1.83 * region.of(state))
     return prover.difference(prover.outputs(state))
 
 
 def counts(family: Candidate, idle: list[Region]) -> bool:
     """Test whether a family moves anything that outputs depend on."""
-    dead: dict[Piece, list[list[Tensor]]] = {}
-    for piece, places in idle:
-        dead.setdefault(piece, []).append(places)
+    dead: dict[Piece, list[Region]] = {}
+    for region in idle:
+        dead.setdefault(region.piece, []).append(region)
 
     def lives(site: Site) -> bool:
         if site.piece.name.startswith("noise "):
             return False
         inside = set((site.unit >= 0).nonzero().reshape(-1).tolist())
-        for places in dead.get(site.piece, ()):
-            inside -= set(places[site.axis].tolist())
+        for region in dead.get(site.piece, ()):
+            inside -= set(region.places[site.axis].tolist())
         return bool(inside)
 
     return any(lives(site) for site in family.sites) or any(

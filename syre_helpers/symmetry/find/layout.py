@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -58,6 +59,74 @@ class Layout:
             for one in self.occurrences.get(label, ())
             if one.piece == piece and one.axis == axis
         ]
+
+
+class Region(NamedTuple):
+    """A part of a piece that labels tell apart: its places along each axis.
+
+    As a tensor of shape `sizes` it has an axis for each label, without those of one unit; `axes`
+    says on which axis of the piece each of these lies.
+    """
+
+    piece: Piece
+    places: tuple[Tensor, ...]
+    sizes: tuple[int, ...]
+    axes: tuple[int, ...]
+
+    def of(self, state: dict[str, Tensor]) -> Tensor:
+        """Return the region of a state's tensor with an axis for each label."""
+        tensor = self.piece.of(state)
+        for axis, chosen in enumerate(self.places):
+            if len(chosen) < tensor.shape[axis]:
+                tensor = tensor.index_select(axis, chosen.to(tensor.device))
+        return tensor.reshape(self.sizes)
+
+    def add_(self, state: dict[str, Tensor], change: Tensor) -> None:
+        """Add numbers, which broadcast to `sizes`, to the region of a state's tensor, in place."""
+        tensor = self.piece.of(state)
+        change = change.expand(self.sizes).reshape([len(chosen) for chosen in self.places])
+        if change.shape == tensor.shape:
+            tensor.add_(change.to(tensor))
+            return
+        after = reversed(range(tensor.ndim))
+        where = tuple(
+            chosen.to(tensor.device).reshape(-1, *(1,) * number)
+            for chosen, number in zip(self.places, after, strict=True)
+        )
+        tensor[where] += change.to(tensor)
+
+
+def regions(layout: Layout, piece: Piece) -> Iterator[Region]:
+    """Yield the regions of a piece that labels tell apart."""
+    blocks = [list(_blocks(axis)) for axis in layout.pieces[piece].axes]
+    for each in itertools.product(*blocks):
+        grid = [(size, axis) for axis, (_, sizes) in enumerate(each) for size in sizes if size > 1]
+        yield Region(
+            piece,
+            tuple(places for places, _ in each),
+            tuple(size for size, _ in grid),
+            tuple(axis for _, axis in grid),
+        )
+
+
+def _blocks(axis: Axis) -> Iterator[tuple[Tensor, tuple[int, ...]]]:
+    """Yield the places of each part of an axis that labels tell apart, and its labels' sizes."""
+    alternatives = [
+        [(torch.arange(part.label.size), (part.label.size,))]
+        if part.pieces is None
+        else [
+            (torch.tensor(list(where))[places], sizes)
+            for where, within in part.pieces
+            for places, sizes in _blocks(within)
+        ]
+        for part in axis
+    ]
+    for chosen in itertools.product(*alternatives):
+        places, shape = torch.zeros(1, dtype=torch.int64), tuple[int, ...]()
+        for part, (own, sizes) in zip(axis, chosen, strict=True):
+            places = (places[:, None] * part.label.size + own).reshape(-1)
+            shape += sizes
+        yield places, shape
 
 
 def noise_name(number: int) -> str:

@@ -116,13 +116,48 @@ class Network:
                 )
 
     def elsewhere(self, number: int) -> Network:
-        """Return the same network at another generic state."""
+        """Return the same network at another generic state, with other numbers in its inputs."""
         other = copy.copy(self)
         other.state = {
             name: self._generic(name, value, number) if name in self.moving else value
             for name, value in self.state.items()
         }
-        return other
+        return other.varied(number)
+
+    def varied(self, number: int) -> Network:
+        """Return the same network with other numbers in its inputs, if it can run on them.
+
+        Equal numbers become different ones: an input of ones makes all columns of a matrix count
+        alike. Signs, zeros and ranges stay, and so do indices.
+
+        Parameters
+        ----------
+        number : int
+            Of the numbers.
+
+        Returns
+        -------
+        Network
+            This one where it cannot run on them.
+        """
+        if not any(one.is_floating_point() for one in tensors_in(self.inputs)):
+            return self
+        source = generator(self.seed, "find", "inputs", number)
+
+        def vary(one: Any) -> Any:
+            if not isinstance(one, Tensor) or not one.is_floating_point():
+                return one
+            drawn = (0.5 + 0.5 * torch.rand(one.shape, generator=source)).to(one)
+            return one * drawn if bool(one.any()) else drawn
+
+        other = copy.copy(self)
+        other.inputs = tree_map(vary, self.inputs)
+        try:
+            with torch.no_grad():
+                outputs = other.call(other.state, other.inputs)
+        except Exception:  # whatever a model may raise on an input that it is not made for
+            return self
+        return other if all(bool(one.isfinite().all()) for one in outputs) else self
 
     def _generic(self, name: str, value: Tensor, number: int | None = None) -> Tensor:
         """Return numbers of a usual size: few units are dead, no two are alike."""

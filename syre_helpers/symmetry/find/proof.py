@@ -114,16 +114,16 @@ class Prover:
         return worst
 
     def elsewhere(self, number: int) -> Prover:
-        """Return the same at another generic state."""
+        """Return the same at another generic state, with other numbers in its inputs."""
         return Prover(self.network.elsewhere(number), self.tol)
 
-    def gradients(self) -> dict[str, Tensor] | None:
+    def gradients(self, number: int = 0) -> dict[str, Tensor] | None:
         """Return the gradients of a random combination of all outputs, None where that fails."""
         network = self.network
         names = [name for name, kind in network.moving.items() if kind == "parameter"]
         leaves = {name: self.state[name].detach().requires_grad_() for name in names}
         state = {**self.state, **leaves}
-        source = generator(network.seed, "find", "outputs")
+        source = generator(network.seed, "find", "outputs", number)
         try:
             with torch.enable_grad(), plain_kernels(), _Replayed(state):
                 outputs = network.call(network.only(state), network.inputs)

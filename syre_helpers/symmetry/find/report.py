@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import math
 
 from .action import Site
 from .candidates import Candidate
 from .engine import Left
-from .idle import Region
-from .layout import Piece
+from .layout import Piece, Region
 from .network import Network
 from .result import Family, Symmetries
+from .shifts import Shift
 
 
 def report(
     network: Network,
     families: list[Candidate],
     idle: list[Region],
+    shifts: list[Shift],
     left: list[Left],
 ) -> Symmetries:
     """Return the proved families as the reader gets them.
@@ -27,15 +28,18 @@ def report(
         Gives names and shapes.
     families : list of Candidate
         In any order; they are sorted by the first tensor that they move.
-    idle : list of tuple
+    idle : list of Region
         Parts of parameters that change no output.
+    shifts : list of Shift
+        Independent combinations of entries of other parts that change none.
     left : list of Left
         What was not understood or not looked at.
 
     Returns
     -------
     Symmetries
-        One row per family, then one per idle part.
+        One row per family, then one per idle part, then one per group of modules that idle
+        combinations belong to.
     """
     order = {name: number for number, name in enumerate(network.state)}
     kinds = ("permutation", "rotation", "sign", "whole", "module swap")
@@ -43,7 +47,11 @@ def report(
         families, key=lambda one: (min(order.get(n, 0) for n in one.names()), kinds.index(one.kind))
     )
     rows = [family_of(network, one) for one in families]
-    rows += [_idle_row(piece, places, network) for piece, places in idle]
+    rows += [
+        _idle_row(network, [one.piece.name], math.prod(one.sizes), 0.0, ("every entry",))
+        for one in idle
+    ]
+    rows += _shift_rows(network, shifts)
     total = sum(
         network.state[n].numel() for n, kind in network.moving.items() if kind == "parameter"
     )
@@ -76,14 +84,51 @@ def family_of(network: Network, one: Candidate) -> Family:
     )
 
 
-def _idle_row(piece: Piece, places: list[Tensor], network: Network) -> Family:
-    count = 1
-    for each in places:
-        count *= len(each)
+def _idle_row(
+    network: Network, names: list[str], directions: int, violation: float, words: tuple[str, ...]
+) -> Family:
     return Family(
-        "idle", _layers(network, [piece.name]), count, "", "", 1, count, 0.0, (piece.name,),
-        frozenset(), None, {},
+        "idle", _layers(network, names), directions, f"R^{directions}", "", 1, directions,
+        violation, tuple(names), frozenset(), None, {}, words,
     )  # fmt: skip
+
+
+def _shift_rows(network: Network, shifts: list[Shift]) -> list[Family]:
+    """Return one row for all combinations of entries of the same modules."""
+    order = {name: number for number, name in enumerate(network.state)}
+    together: dict[tuple[str, ...], list[Shift]] = {}
+    for one in sorted(shifts, key=lambda one: min(order[name] for name in one.names())):
+        names = sorted(one.names(), key=order.__getitem__)
+        together.setdefault(_layers(network, names), []).append(one)
+    rows = []
+    for own in together.values():
+        names = sorted({name for one in own for name in one.names()}, key=order.__getitem__)
+        directions = sum(one.directions for one in own)
+        violation = max(one.violation for one in own)
+        rows.append(_idle_row(network, names, directions, violation, _words(own)))
+    return rows
+
+
+def _words(shifts: list[Shift]) -> tuple[str, ...]:
+    """Return what moves together, in words."""
+    alone = [one.terms[0] for one in shifts if len(one.terms) == 1]
+    axes = [
+        (_last(region.piece.name), {region.axes[axis] for axis in column.along})
+        for region, column, _ in alone
+    ]
+    words: dict[str, None] = {}
+    for name, along in axes:
+        if not any(other == name and fewer < along for other, fewer in axes):
+            axis = " and ".join(map(str, sorted(along)))
+            words[f"{name} along axis {axis}" if along else f"{name}, sums to zero"] = None
+    for one in shifts:
+        if len(one.terms) > 1:
+            words[" with ".join(_last(region.piece.name) for region, _, _ in one.terms)] = None
+    return tuple(words)
+
+
+def _last(name: str) -> str:
+    return name.removesuffix(".original").rpartition(".")[2]
 
 
 def _layers(network: Network, names: list[str]) -> tuple[str, ...]:

@@ -30,19 +30,22 @@ class Family:
     Parameters
     ----------
     kind : str
-        "permutation", "sign", "rotation", "module swap", or "idle": entries that change no output.
+        "permutation", "sign", "rotation", "module swap", or "idle": fixed directions along which no
+        output changes.
     layers : tuple of str
         Names of the modules whose tensors move.
     units : int
-        How many units there are; for "idle", how many entries.
+        How many units there are; for "idle", how many independent directions, each of which is
+        counted in one row only.
     group : str
-        Such as "S_512", "Z_2^512" or "O(64)".
+        Such as "S_512", "Z_2^512" or "O(64)"; "R^9" for nine idle directions.
     per : str
         What has a family of its own ("head", "block"), or "".
     count : int
         How many such families there are.
     rank : int
-        rank(P) of one reflection: the scalars that its mirror plane lacks.
+        rank(P) of one reflection: the scalars that its mirror plane lacks; for "idle" the number
+        of directions.
     violation : float
         Largest relative change of an output that was seen, in float64 at generic parameters.
     tensors : tuple of str
@@ -53,6 +56,21 @@ class Family:
         How the reflections are made; None for "idle".
     centre : dict of str to Tensor
         Where the mirror planes meet, by parameter: empty for 0.
+    idle : tuple of str
+        For "idle", the directions in words: "every entry" of a parameter that nothing depends on
+        (a key's bias), or entries that count although a combination of them does not, such as
+        "bias along axis 0" (all of them moved by the same), "bias_ih_l0 with bias_hh_l0" (one moved
+        up and the other one down) and "weight, sums to zero" (where only a sum is used).
+
+    Notes
+    -----
+    An idle direction v leaves the loss alone at all parameters and for all steps: f(theta + c v) =
+    f(theta). The reflection theta - 2 (v . theta) v, for v of length 1, is a symmetry of it, too,
+    and a harmless one: all states are alike along v, so that its plane has no pull that training
+    lacks elsewhere, and no output can tell the plane from its neighbourhood. Weight decay takes
+    the part along v away, and nothing is lost by it. Directions that depend on theta, such as a
+    rescaling of two layers, are no idle ones. Buffers do not move: a bias in front of BatchNorm
+    counts, since evaluation subtracts a fixed mean.
     """
 
     kind: str
@@ -67,6 +85,7 @@ class Family:
     buffers: frozenset[str] = field(repr=False)
     candidate: Candidate | None = field(repr=False, compare=False)
     centre: dict[str, Tensor] = field(repr=False, compare=False)
+    idle: tuple[str, ...] = field(default=(), repr=False)
 
     def reflection(self, *units: Any, at: int = 0) -> Reflection:
         """Return one reflection of the family.
@@ -92,7 +111,7 @@ class Family:
         candidate = self.candidate
         if candidate is None:
             raise ValueError(
-                "idle entries change no output, so that no reflection of theirs means anything"
+                "idle directions change no output, so that no reflection of theirs means anything"
             )
         if not 0 <= check_int("at", at) < self.count:
             raise ValueError(f"at={at} is out of range: there are {self.count} such families")
@@ -229,11 +248,19 @@ class Symmetries:
         """How many families of rotations there are, each with uncountably many reflections."""
         return sum(one.count for one in self if one.kind == "rotation")
 
+    @property
+    def idle(self) -> int:
+        """How many independent directions change no output, at any parameters."""
+        return sum(one.units for one in self if one.kind == "idle")
+
     def __repr__(self) -> str:
+        rows = sum(one.kind != "idle" for one in self)
         head = (
             f"{self.swaps:,} swaps, {self.flips:,} sign flips and {self.rotations:,} groups of "
-            f"rotations, in {len(self)} families"
+            f"rotations, in {rows} families"
         )
+        if self.idle:
+            head += f"; {self.idle:,} idle directions"
         lines = [head, *(_line(number, one) for number, one in enumerate(self))]
         if self.left_out:
             lines.append("left out:")
@@ -245,6 +272,8 @@ def _line(number: int, family: Family) -> str:
     times = f"{family.count} x " if family.count > 1 else ""
     per = f" (per {family.per})" if family.per else ""
     shown = ", ".join(family.layers[:3]) + (", ..." if len(family.layers) > 3 else "")
+    if family.kind == "idle":
+        shown += f" ({'; '.join(family.idle)})"
     return (
         f"  [{number}] {family.kind:<11} {times}{family.group}{per}: {shown}; rank {family.rank}, "
         f"violation {family.violation:.0e}"

@@ -13,7 +13,7 @@ from . import rules
 from .candidates import Candidate, candidates, wholes
 from .engine import Left, structure
 from .graph import Graph, record
-from .idle import counts, idle_regions
+from .idle import counts, idle_directions
 from .layout import layout
 from .network import Network, undisturbed
 from .proof import Prover
@@ -98,14 +98,16 @@ def find_reflections(
         prover = Prover(network, tol)
         families = candidates(known, where)
         families += wholes(known, where, families)
-        idle = idle_regions(where, prover)
+        idle, shifts = idle_directions(where, prover)
         families = [one for one in families if counts(one, idle)]
         families += module_swaps(network, graph, where, prover, seed)
         families = prover.prove(families, draws, seed)
         left = [*known.left, *_unused(network, graph)]
+        if shifts is None:
+            left.append(Left("backward", "", "no gradient: idle combinations are not looked for"))
         if penalty is not None:
             families = _unpenalised(families, prover, seed, left)
-        return report(network, families, idle, left)
+        return report(network, families, idle, shifts or [], left)
 
 
 def _unused(network: Network, graph: Graph) -> list[Left]:

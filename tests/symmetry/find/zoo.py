@@ -3,6 +3,9 @@
 The expected families were written down before the search existed. ``P5`` is the permutations of
 5 units, ``S5`` their sign flips, ``R5`` the rotations O(5), ``M5`` swaps among 5 modules, and
 ``2xP5`` two such families. ``S1`` is one sign flip of a whole part of the network.
+
+`idle` counts the fixed directions along which no output changes, by a formula as well: entries that
+nothing reads, and combinations of entries. The formula says where they are.
 """
 
 import collections
@@ -22,8 +25,8 @@ CASES = {}
 def case(expected, *inputs, **options):
     """Put a network into the table: a function without arguments that makes it.
 
-    `idle` is the number of parameters with entries that change no output, `outputs` as in
-    `find_reflections`.
+    `idle` is the number of fixed directions along which no output changes, 0 if not given;
+    `outputs` is as in `find_reflections`.
     """
 
     def add(make):
@@ -178,14 +181,15 @@ def batch_norm_without_gain():
     return mlp(4, 5, 3, norm=bare)
 
 
-@case("P5 S5", ROWS, idle=1)
+@case("P5 S5", ROWS, idle=5)
 def batch_norm_without_statistics():
     bare = lambda n: nn.BatchNorm1d(n, track_running_stats=False)  # noqa: E731
     return mlp(4, 5, 3, norm=bare)
 
 
 # The sign of the whole layer: W, b and the gain.
-@case("P5 S1", ROWS)
+# Idle: all rows in front of the norm moved by one vector, and one bias.
+@case("P5 S1", ROWS, idle=4 + 1)
 def layer_norm():
     return mlp(4, 5, 3, norm=nn.LayerNorm)
 
@@ -209,7 +213,9 @@ def normalised():
     )
 
 
-@case("P5", ROWS)
+# Idle: all rows of the logits moved by one vector, and one bias; a reader's row against its bias,
+# as the units' sum is one.
+@case("P5", ROWS, idle=4 + 1 + 3)
 def softmax_units():
     return nn.Sequential(nn.Linear(4, 5), nn.Softmax(-1), nn.Linear(5, 3))
 
@@ -286,7 +292,8 @@ def in_place():
     return nn.Sequential(nn.Linear(4, 5), nn.ReLU(inplace=True), nn.Linear(5, 3))
 
 
-@case("P5 P6", ROWS)
+# Idle: two biases that are added.
+@case("P5 P6", ROWS, idle=5)
 def added_in_place():
     def forward(m, x):
         y = m.a(x)
@@ -308,7 +315,7 @@ def written_through_a_view():
     return Function(forward, a=nn.Linear(4, 5), b=nn.Linear(5, 3))
 
 
-@case("P2 P3", ROWS, idle=2)
+@case("P2 P3", ROWS, idle=2 * 4 + 2)
 def part_assigned():
     def forward(m, x):
         y = F.relu(m.a(x))
@@ -364,7 +371,8 @@ def transposed():
     )
 
 
-@case("P3 P3 S3", ROWS)
+# Idle: two biases that are added.
+@case("P3 P3 S3", ROWS, idle=2)
 def every_second():
     def forward(m, x):
         y = m.a(x)
@@ -455,7 +463,8 @@ def layer_scale():
     )
 
 
-@case("P5 S5", ROWS)
+# Idle: two biases that are added.
+@case("P5 S5", ROWS, idle=3)
 def shared_branches():
     return Function(
         lambda m, x: m.b(torch.tanh(m.a(x))) + m.c(torch.tanh(m.a(2 * x))),
@@ -630,13 +639,14 @@ def grouped():
     )
 
 
-@case("P2 2xP3 S2", IMAGES)
+# Idle: in each group one bias of all channels. Weights in front of it are told apart by places.
+@case("P2 2xP3 S2", IMAGES, idle=2)
 def group_norm():
     # One sign for a whole group: its channels' weights, and their gains.
     return nn.Sequential(nn.Conv2d(3, 6, 1), nn.GroupNorm(2, 6), nn.ReLU(), nn.Conv2d(6, 2, 1))
 
 
-@case("P6 S6", IMAGES, idle=1)
+@case("P6 S6", IMAGES, idle=6)
 def instance_norm():
     return nn.Sequential(
         nn.Conv2d(3, 6, 1), nn.InstanceNorm2d(6, affine=True), nn.ReLU(), nn.Conv2d(6, 2, 1)
@@ -686,7 +696,8 @@ def channels_padded_with_zeros():
     return Function(forward, a=nn.Conv2d(3, 2, 1), b=nn.Conv2d(2, 4, 1), c=nn.Conv2d(4, 2, 1))
 
 
-@case(" ".join(f"3xP{m} 5xS{m}" for m in (2, 4, 8, 16)), IMAGES)
+# Idle: where a shortcut has a norm, two biases are added.
+@case(" ".join(f"3xP{m} 5xS{m}" for m in (2, 4, 8, 16)), IMAGES, idle=4 + 8 + 16)
 def resnet18():
     return models.resnet18(3, width=2)
 
@@ -779,17 +790,22 @@ class Decoder(nn.Module):
 
 
 # d = 8, L = 2, h = 2, f = 12. The last: the sign of the whole stream, with the gains.
-@case("P8 2xP2 2xP12 8xR4 5xS8 S1", IMAGES)
+# Idle: what is written into the stream, the same number in all of its 8 places: by the patches'
+# matrix (3 x 4 x 4) and bias, 4 positions, and in each block by attention (8, and a bias) and the
+# two layers (12, and a bias). Bias against positions: 8, of which that makes one already.
+@case("P8 2xP2 2xP12 8xR4 5xS8 S1", IMAGES, idle=49 + 4 + 7 + 2 * (9 + 13))
 def vit():
     return models.vit(n_classes=3, image=(3, 8, 8), patch=4, dim=8, depth=2, heads=2, mlp=12)
 
 
-@case("P8 2xP2 2xP12 8xR4 4xS8 S1", tokens(), idle=2)
+# Idle: as above, without the embedding, which the head reads as well; and the bias of the keys.
+@case("P8 2xP2 2xP12 8xR4 4xS8 S1", tokens(), idle=5 + 2 * (9 + 13) + 2 * 8)
 def gpt2():
     return Decoder(8, [Block(8, 2, 12, packed=True) for _ in range(2)])
 
 
-@case("P8 2xP2 2xP12 8xR4 5xS8 S1", tokens(), idle=2)
+# Idle: as above; with the embedding, and embedding against positions.
+@case("P8 2xP2 2xP12 8xR4 5xS8 S1", tokens(), idle=7 + 5 + 7 + 2 * (9 + 13) + 2 * 8)
 def gpt2_untied():
     return Decoder(8, [Block(8, 2, 12) for _ in range(2)], tied=False)
 
@@ -826,7 +842,8 @@ class PostNorm(nn.Module):
 
 
 # L = 2: each of the 2 L + 1 norms has a sign of all that it normalises.
-@case("2xP8 2xP2 2xP12 8xR4 2xS8 5xS1", tokens(), idle=2)
+# Idle: as in `gpt2_untied`.
+@case("2xP8 2xP2 2xP12 8xR4 2xS8 5xS1", tokens(), idle=7 + 5 + 7 + 2 * (9 + 13) + 2 * 8)
 def bert():
     def forward(m, x):
         x = m.norm(m.embed(x) + m.position)
@@ -843,7 +860,7 @@ def bert():
     )
 
 
-@case("P2 4xR4", normal(3, 5, 8), idle=1)
+@case("P2 4xR4", normal(3, 5, 8), idle=8)
 def multihead_attention():
     return Function(
         lambda m, x: m.attention(x, x, x, need_weights=False)[0],
@@ -851,7 +868,7 @@ def multihead_attention():
     )
 
 
-@case("P2 4xR4", normal(3, 5, 8), idle=1)
+@case("P2 4xR4", normal(3, 5, 8), idle=8)
 def multihead_attention_with_weights():
     return Function(
         lambda m, x: m.attention(x, x, x, average_attn_weights=True)[0],
@@ -860,7 +877,8 @@ def multihead_attention_with_weights():
 
 
 # Post-norm; the stream is the input and the output. S1: the sign of what stands between the norms.
-@case("P2 4xR4 P6 S1", normal(3, 5, 8), idle=1)
+# Idle: outputs of attention and of the two layers, each in front of a norm; the bias of the keys.
+@case("P2 4xR4 P6 S1", normal(3, 5, 8), idle=9 + 7 + 8)
 def transformer_encoder_layer():
     return nn.TransformerEncoderLayer(8, 2, 6, dropout=0.0, batch_first=True)
 
@@ -877,7 +895,8 @@ def packed_like_timm():
 
 
 # A learned bias for each head and distance: heads move with it.
-@case("P2 4xR4", normal(3, 5, 8))
+# Idle: the same number at all distances, for each head.
+@case("P2 4xR4", normal(3, 5, 8), idle=2)
 def relative_positions():
     def forward(m, x):
         q, k, v = (layer(x).unflatten(-1, (2, 4)).transpose(1, 2) for layer in (m.q, m.k, m.v))
@@ -921,32 +940,34 @@ def recurrent(cell, *sizes, **options):
     )
 
 
-@case("P5 S5", SEQUENCE)
+# Idle: two biases that are added, in each of four gates.
+@case("P5 S5", SEQUENCE, idle=4 * 5)
 def lstm():
     return recurrent(nn.LSTM, 4, 5)
 
 
-@case("2xP5 2xS5", SEQUENCE)
+@case("2xP5 2xS5", SEQUENCE, idle=2 * 4 * 5)
 def lstm_two_layers():
     return recurrent(nn.LSTM, 4, 5, num_layers=2)
 
 
-@case("2xP5 2xS5", SEQUENCE)
+@case("2xP5 2xS5", SEQUENCE, idle=2 * 4 * 5)
 def lstm_both_ways():
     return recurrent(nn.LSTM, 4, 5, bidirectional=True)
 
 
-@case("P5 S5", SEQUENCE)
+# Idle: likewise in two gates; the third one multiplies one of the biases first.
+@case("P5 S5", SEQUENCE, idle=2 * 5)
 def gru():
     return recurrent(nn.GRU, 4, 5)
 
 
-@case("P5 S5", SEQUENCE)
+@case("P5 S5", SEQUENCE, idle=5)
 def rnn():
     return recurrent(nn.RNN, 4, 5)
 
 
-@case("P5", SEQUENCE)
+@case("P5", SEQUENCE, idle=5)
 def rnn_relu():
     return recurrent(nn.RNN, 4, 5, nonlinearity="relu")
 
@@ -962,7 +983,7 @@ def linear_rnn():
     return Function(forward, a=nn.Linear(4, 5), w=param(5, 5), b=nn.Linear(5, 2))
 
 
-@case("P5 S5", SEQUENCE)
+@case("P5 S5", SEQUENCE, idle=4 * 5)
 def lstm_cell():
     def forward(m, x):
         state = None
@@ -976,7 +997,8 @@ def lstm_cell():
 # ---- many modules ------------------------------------------------------------------------------
 
 
-@case("M3 3xP5", ROWS)
+# Idle: three biases that are added.
+@case("M3 3xP5", ROWS, idle=2 * 2)
 def ensemble():
     return Function(
         lambda m, x: sum(member(x) for member in m.members) / 3,
@@ -984,7 +1006,8 @@ def ensemble():
     )
 
 
-@case("M3 3xP5", ROWS)
+# Idle: all rows of the router moved by one vector, and one bias.
+@case("M3 3xP5", ROWS, idle=4 + 1)
 def experts_in_a_list():
     def forward(m, x):
         gates = torch.softmax(m.router(x), -1)
@@ -994,7 +1017,7 @@ def experts_in_a_list():
     return Function(forward, router=nn.Linear(4, 3), experts=experts)
 
 
-@case("P3 3xP5", ROWS)
+@case("P3 3xP5", ROWS, idle=4 + 1)
 def experts_stacked():
     def forward(m, x):
         gates = torch.softmax(m.router(x), -1)
@@ -1005,7 +1028,7 @@ def experts_stacked():
                     down=param(3, 5, 2))  # fmt: skip
 
 
-@case("M3 3xP5", ROWS)
+@case("M3 3xP5", ROWS, idle=4 + 1)
 def experts_top_2():
     def forward(m, x):
         gates = torch.softmax(m.router(x), -1)
@@ -1051,7 +1074,8 @@ def vae():
     )
 
 
-@case("P6", ROWS)
+# Idle: all rows of the table against the bias.
+@case("P6", ROWS, idle=6)
 def mixed_dtypes():
     # An index from the input chooses an embedding.
     def forward(m, x):
@@ -1070,3 +1094,177 @@ def mixer():
         tokens=mlp(5, 6, 5),
         channels=mlp(4, 7, 4),
     )
+
+
+# ---- directions along which nothing changes ----------------------------------------------------
+
+
+@case("P5", SEQUENCE)
+def rnn_without_bias():
+    return recurrent(nn.RNN, 4, 5, bias=False, nonlinearity="relu")
+
+
+# Fixed numbers tell the units apart, and a bias has no partner.
+@case("", SEQUENCE)
+def rnn_with_a_frozen_bias():
+    model = recurrent(nn.RNN, 4, 5, nonlinearity="relu")
+    model.a.bias_hh_l0.requires_grad_(False)
+    return model
+
+
+# Probabilities: all rows of the last layer moved by one vector, and one bias.
+@case("P5", ROWS, idle=5 + 1)
+def probabilities():
+    return nn.Sequential(mlp(4, 5, 3), nn.Softmax(-1))
+
+
+@case("P5", ROWS, outputs=lambda logits: F.log_softmax(logits, -1), idle=5 + 1)
+def logits_in_a_loss():
+    return mlp(4, 5, 3)
+
+
+# Two writers into a stream that only norms read.
+@case("P5 P6 2xS5 S1", ROWS, idle=4 + 1 + 6 + 1)
+def pre_norm_stream():
+    def forward(m, x):
+        x = m.a(x)
+        return m.b(m.last(x + m.block(m.first(x))))
+
+    return Function(forward, a=nn.Linear(4, 5), first=nn.LayerNorm(5), block=mlp(5, 6, 5),
+                    last=nn.LayerNorm(5), b=nn.Linear(5, 3))  # fmt: skip
+
+
+# The block reads the stream before it is normalised: only what the block writes is idle.
+@case("P5 P6 S5", ROWS, idle=6 + 1)
+def post_norm_stream():
+    return Function(
+        lambda m, x: m.b(m.norm((lambda y: y + m.block(y))(F.relu(m.a(x))))),
+        a=nn.Linear(4, 5),
+        block=mlp(5, 6, 5),
+        norm=nn.LayerNorm(5),
+        b=nn.Linear(5, 3),
+    )
+
+
+# As above with norms that subtract no mean.
+@case("P5 P6 2xS5", ROWS)
+def root_mean_square_stream():
+    def forward(m, x):
+        x = m.a(x)
+        return m.b(m.last(x + m.block(x)))
+
+    return Function(forward, a=nn.Linear(4, 5), block=mlp(5, 6, 5), last=nn.RMSNorm(5),
+                    b=nn.Linear(5, 3))  # fmt: skip
+
+
+# A norm over channels and places: of the weights' effects only the bias is the same everywhere.
+@case("P4 S1", IMAGES, idle=1)
+def norm_over_channels_and_places():
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.LayerNorm([4, 8, 8]), nn.ReLU(),
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))  # fmt: skip
+
+
+@case("M2", ROWS, idle=3 * 4 + 3)
+def two_linear_maps():
+    return Function(lambda m, x: m.a(x) + m.b(x), a=nn.Linear(4, 3), b=nn.Linear(4, 3))
+
+
+# One of the two is written the other way round, and counts twice.
+@case("", ROWS, idle=3 * 4)
+def two_linear_maps_transposed():
+    return Function(lambda m, x: m.a(x) + 2 * (x @ m.w), a=nn.Linear(4, 3), w=param(4, 3))
+
+
+@case("M2", IMAGES, idle=2 * 3 * 9 + 2)
+def two_convolutions():
+    return Function(lambda m, x: torch.tanh(m.a(x) + m.b(x)), a=nn.Conv2d(3, 2, 3),
+                    b=nn.Conv2d(3, 2, 3))  # fmt: skip
+
+
+@case("P5", ROWS, idle=2 * 5)
+def three_biases():
+    return Function(
+        lambda m, x: m.b(F.relu(m.a(x) + m.more_bias - m.less_bias)),
+        a=nn.Linear(4, 5),
+        more_bias=param(5),
+        less_bias=param(5),
+        b=nn.Linear(5, 3),
+    )
+
+
+@case("P5", ROWS, idle=3)
+def shared_weight():
+    def forward(m, x):
+        hidden = F.relu(m.hidden(x))
+        return m.a(hidden) + m.b(hidden**2)
+
+    model = Function(forward, hidden=nn.Linear(4, 5), a=nn.Linear(5, 3), b=nn.Linear(5, 3))
+    model.b.weight = model.a.weight
+    return model
+
+
+# One layer used twice has no partner.
+@case("", ROWS)
+def used_twice():
+    return Function(lambda m, x: torch.tanh(m.a(x)) + m.a(2 * x), a=nn.Linear(4, 3))
+
+
+# Embedding against positions, without a norm.
+@case("P6", tokens(), idle=6)
+def tokens_and_positions():
+    return Function(
+        lambda m, x: m.b(F.relu(m.embed(x) + m.position)),
+        embed=nn.Embedding(7, 6),
+        position=param(5, 6),
+        b=nn.Linear(6, 3),
+    )
+
+
+@case("P6 M2", tokens(), idle=7 * 6)
+def two_embeddings():
+    return Function(
+        lambda m, x: m.b(F.relu(m.one(x) + m.two(x))),
+        one=nn.Embedding(7, 6),
+        two=nn.Embedding(7, 6),
+        b=nn.Linear(6, 3),
+    )
+
+
+# Only the mean over the first axis is used: what sums to zero along it is idle, and for each of the
+# 4 x 5 entries of the mean its three terms change places.
+@case("P5 20xP3", ROWS, idle=2 * 4 * 5)
+def mean_of_matrices():
+    return Function(lambda m, x: m.b(F.relu(x @ m.w.mean(0))), w=param(3, 4, 5),
+                    b=nn.Linear(5, 2))  # fmt: skip
+
+
+# Rows and columns: the distance of two scores, each of an input whose entries sum to zero.
+@case("", ROWS, idle=4 + 3 - 1)
+def both_axes():
+    def forward(m, x):
+        return torch.softmax((x - x.mean(-1, keepdim=True)) @ m.w, -1)
+
+    return Function(forward, w=param(4, 3))
+
+
+# Class token: its own place, against the bias of the patches and the places of the others.
+@case("P6", SEQUENCE, idle=6 + 6)
+def class_token():
+    def forward(m, x):
+        y = torch.cat([m.token.expand(len(x), 1, 6), m.a(x)], 1) + m.position
+        return m.b(F.relu(y))
+
+    return Function(forward, a=nn.Linear(4, 6), token=param(1, 1, 6), position=param(6, 6),
+                    b=nn.Linear(6, 3))  # fmt: skip
+
+
+# A number against the layer that it multiplies: along a curve nothing changes, along no line.
+@case("P5 S1", ROWS)
+def scaled_by_a_number():
+    return Function(lambda m, x: m.b(F.relu(m.scale * m.a(x))), a=nn.Linear(4, 5), scale=param(),
+                    b=nn.Linear(5, 3))  # fmt: skip
+
+
+@case("", ROWS, idle=1)
+def two_numbers():
+    return Function(lambda m, x: (x + m.a + m.b).square(), a=param(), b=param())
