@@ -65,9 +65,10 @@ def diagnose(
     Notes
     -----
     A class raises an alarm if more than 5% of its units are dead; if two of its units are exact
-    copies, or nearer than 0.1 (orthogonal units: 1) and than half of what shuffled weights give,
-    and attract each other; or if its weights or features have lost exact rank, unless as much as
-    the number of classes minus 1 is left, as in a well-trained classifier.
+    copies (of the same sign, or of the opposite one where that is a symmetry), or nearer than 0.1
+    (orthogonal units: 1) and than half of what shuffled weights give, and attract each other; or
+    if its weights or features have lost exact rank, unless as much as the number of classes minus
+    1 is left, as in a well-trained classifier.
 
     The rates are those of gradient descent; adaptive optimizers have others.
 
