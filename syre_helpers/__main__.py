@@ -33,8 +33,8 @@ _SET = (
     'value: --set sigma_ratios=0.1,0.2; several rows are written "(0.1, 0.2), (0.5,)"'
 )
 _CHECKPOINT = (
-    "a state dict that torch.save wrote, or safetensors. It is diagnosed by its weights alone, or, "
-    "with --model and --batch, by what the model does; no code of the file is run"
+    "what torch.save wrote, safetensors, or the folder of a checkpoint. It is diagnosed by its "
+    "weights alone, or, with --model and --batch, by what the model does; no code in it is run"
 )
 _BATCH = (
     "what the model is called with, written by torch.save: a tensor, several, or a dict of them; "

@@ -59,16 +59,17 @@ def diagnose(
     TypeError
         If an argument is of a wrong type.
     ValueError
-        If the batch is empty or no pair though `loss` is given, or the decay is negative or not
-        finite.
+        If the batch is empty, has NaN in it or is no pair though `loss` is given, or the decay is
+        negative or not finite.
 
     Notes
     -----
     A class raises an alarm if more than 5% of its units are dead; if two of its units are exact
-    copies, or nearer than 0.1 (orthogonal units: 1) and than half of what shuffled weights give,
-    and attract each other; or if its weights or features have lost exact rank, unless as much as
-    the number of classes minus 1 is left, as in a well-trained classifier. Of two units there is no
-    shuffled null: exchanging scalars between them leaves their distance as it is.
+    copies (of the same sign, or of the opposite one where that is a symmetry), or nearer than 0.1
+    (orthogonal units: 1) and than half of what shuffled weights give, and attract each other; or
+    if its weights or features have lost exact rank, unless as much as the number of classes minus
+    1 is left, as in a well-trained classifier. Of two units there is no shuffled null: exchanging
+    scalars between them leaves their distance as it is.
 
     Modules that may change places (experts in a list, members of an ensemble) are a class whose
     units are all scalars that move with a module. A module is dead if all its weights are next to

@@ -81,7 +81,7 @@ def check_batch(batch: Any, loss: Loss | None) -> None:
     TypeError
         If it is something else.
     ValueError
-        If it is empty, or no pair though a loss is given.
+        If it is empty, has NaN in it, or is no pair though a loss is given.
     """
     if not isinstance(batch, Tensor | tuple | list | Mapping):
         raise TypeError(
@@ -91,6 +91,11 @@ def check_batch(batch: Any, loss: Loss | None) -> None:
     if loss is not None and not isinstance(batch, Mapping) and not _is_pair(batch):
         raise ValueError("with loss=..., batch must be a pair (inputs, targets) or a mapping")
     for tensor in _tensors(batch):
+        if tensor.is_floating_point() and bool(tensor.isnan().any()):
+            raise ValueError(
+                f"batch has NaN in it: in a tensor of shape {tuple(tensor.shape)}; pass samples "
+                "that the model can compute with"
+            )
         if tensor.ndim and not tensor.numel():
             raise ValueError(
                 f"batch is empty: a tensor of it has shape {tuple(tensor.shape)}; pass at least "
@@ -132,6 +137,7 @@ def observe(
             seen.distinct, seen.tokens = _distinct(inputs)
             output = _call(model, inputs)
             seen.features = recorded(recorders)
+            _leave_out_overflow(seen, classes)
             seen.inputs = {one.name: one.rank for one in first}
             _of_output(seen, output, batch, loss)
             value = _loss(output, batch, loss)
@@ -148,6 +154,15 @@ def observe(
         for hook in first:
             hook.remove()
     return seen
+
+
+def _leave_out_overflow(seen: Observed, classes: Sequence[UnitClass]) -> None:
+    """Note the classes whose features are not finite: nothing can be told from them."""
+    for number, (units, one) in enumerate(zip(classes, seen.features, strict=True)):
+        if one is not None and not bool(one.values.isfinite().all()):
+            seen.features[number] = None
+            what = f"features of {units.name}"
+            seen.left_out.append((what, "they are NaN or infinite on this batch"))
 
 
 def _first(classes: Sequence[UnitClass]) -> set[str]:

@@ -231,10 +231,14 @@ def _grams(units: UnitClass, state: State, other: State) -> Tensor:
             continue  # of the frozen there is no gradient
         rows = part.of(state)
         others = rows if other is state else part.of(other)
-        product = (rows @ others.T).cpu()
-        for one, sign in zip(total, signs[:, number].tolist(), strict=True):
-            one += sign * product
+        _add_signed(total, signs[:, number], (rows @ others.T).cpu())
     return total
+
+
+def _add_signed(grams: Tensor, signs: Tensor, product: Tensor) -> None:
+    """Add the products of one part to the sums of all flips, each with its sign."""
+    for gram, sign in zip(grams, signs.tolist(), strict=True):
+        gram.add_(product, alpha=sign)
 
 
 def _rates(gram: Tensor, cross: Tensor) -> Tensor:
@@ -270,12 +274,13 @@ def _null(units: UnitClass, state: State, live: Tensor) -> float:
     kept = [one[live, ::every] for one in rows]
     columns = torch.cat(kept, 1)
     order = torch.rand(columns.shape, generator=generator(0, "null", units.name)).argsort(0)
-    shuffled = columns.gather(0, order)
+    shuffled = columns.gather(0, order).split([one.shape[1] for one in kept], 1)
     signs = units.signs()[:, [number for number, _ in parts]]
-    signs = signs.repeat_interleave(torch.tensor([one.shape[1] for one in kept]), 1)
-    own = shuffled @ shuffled.T
-    gram = torch.stack([shuffled @ (shuffled * sign).T for sign in signs]).amax(0)
-    gram.diagonal().copy_(own.diagonal())
+    grams = torch.zeros(len(signs), len(live), len(live), dtype=torch.float64)
+    for number, one in enumerate(shuffled):
+        _add_signed(grams, signs[:, number], one @ one.T)
+    gram = grams.amax(0)
+    gram.diagonal().copy_(grams[0].diagonal())
     return float(_relative(gram).fill_diagonal_(torch.inf).min())
 
 

@@ -227,6 +227,40 @@ def test_half_precision(dtype):
     assert report.table.weight_rank.isna().all(), "rounding hides what is exact"
 
 
+class Tied(nn.Module):
+    """An autoencoder whose decoder is its encoder, transposed: one parameter with two uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.w, self.b = nn.Parameter(torch.randn(16, 20) / 4), nn.Parameter(0.1 * torch.randn(16))
+
+    def forward(self, x):
+        return torch.tanh(x @ self.w.T + self.b) @ self.w
+
+
+def test_shared_parameters():
+    """One dead unit, one copy and one copy of opposite sign; each is counted once."""
+    model = seeded(Tied, torch.float32)
+    with torch.no_grad():
+        for unit, sign in ((2, 1), (3, -1), (7, 0)):
+            model.w[unit], model.b[unit] = sign * model.w[1], sign * model.b[1]
+    x = torch.randn(256, 20, generator=torch.Generator().manual_seed(0))
+    report = sh.diagnose(model, (x, x), loss=functional.mse_loss)
+    table = report.table
+    assert (table.dead.sum(), table.twins.sum(), table.opposite_twins.sum()) == (1, 2, 1)
+
+
+def test_features_that_overflow_are_not_called_healthy():
+    """Half precision in the middle of a model, say: what cannot be told is named."""
+    model = mlp(nn.Identity, (20, 16, 4), torch.float32)
+    with torch.no_grad():
+        model[0].weight *= 1e30
+    x = 1e30 * torch.ones(8, 20)
+    report = sh.diagnose(model, x)
+    assert ("features of 0", "they are NaN or infinite on this batch") in report.left_out
+    assert math.isnan(report.table.feature_rank_exact.iloc[0])
+
+
 def test_dropout_and_batchnorm_in_training_change_nothing():
     model = conv().train()
     x, y = batch(model, outputs=5)
@@ -241,6 +275,7 @@ def test_dropout_and_batchnorm_in_training_change_nothing():
     [
         (lambda m: sh.diagnose(None, torch.ones(3, 20)), TypeError, "model must be an nn.Module"),
         (lambda m: sh.diagnose(m, torch.ones(0, 20)), ValueError, "batch is empty"),
+        (lambda m: sh.diagnose(m, torch.full((3, 20), math.nan)), ValueError, "batch has NaN"),
         (lambda m: sh.diagnose(m, "digits"), TypeError, "batch is a str"),
         (lambda m: sh.diagnose(m, None), TypeError, "batch is a NoneType"),
         (lambda m: sh.diagnose(m, torch.ones(3, 20), loss=LOSS), ValueError, "a pair"),
