@@ -43,6 +43,9 @@ def test_a_gate_of_batchnorm_is_closed_by_its_bias():
     found = dead(model)
     assert found.roads == {1: "closed gate", 6: "closed gate"}
     assert found.gates[[1, 6]].tolist() == [7, 5]
+    advice = sh.diagnose(model, batch(model)[0], weight_decay=0.1).advice
+    assert "Open the gate" in advice
+    assert "a tenth of the weight decay" not in advice, "less decay opens none"
 
 
 def test_behind_the_closed_gate_decay_leaves_a_second_lock():

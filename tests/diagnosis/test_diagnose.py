@@ -133,7 +133,25 @@ def test_another_models_syre_is_not_taken_for_this_ones():
     handle = sh.Syre(0.5, sigma_ratio=0.3).attach(optimizer, other)
     report = sh.diagnose(model, batch(model), loss=LOSS)
     assert math.isnan(report.table.escape_force.iloc[0])
+    assert report.decay is None, "nor is its decay"
     handle.remove()
+
+
+def test_of_several_heads_the_one_that_lost_rank_is_reported():
+    """The second head of three, each of four units: the third of its values copies the second."""
+    model = seeded(lambda: sh.models.gpt(16, 8, 12, 1, 3, 24))
+    attention = next(one for one in model.modules() if hasattr(one, "query"))
+    with torch.no_grad():
+        attention.value.weight[6] = attention.value.weight[5]
+        attention.out.weight[:, 6] = attention.out.weight[:, 5]
+    tokens = torch.randint(16, (32, 8), generator=torch.Generator().manual_seed(0))
+    ranks = [
+        (one.weights.exact, one.weights.most)
+        for one in sh.diagnose(model, tokens).findings
+        if "rotation" in one.kinds
+    ]
+    # Of queries with keys, and of values with outputs.
+    assert sorted(ranks) == [(3, 4), (4, 4)]
 
 
 # ---- the pair and what parts it ------------------------------------------------------------------
