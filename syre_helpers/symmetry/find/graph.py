@@ -15,9 +15,10 @@ from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from .decompositions import SMALLER
+from .decompositions import SMALLER, keeps_places
 
 aten = torch.ops.aten
+_STRIDED = (aten.as_strided, aten.as_strided_)
 _NARROW = (torch.float32, torch.float16, torch.bfloat16)
 RANDOM = frozenset({
     "bernoulli", "bernoulli_", "rand", "rand_like", "randn", "randn_like", "normal", "normal_",
@@ -155,6 +156,8 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = widened(func, args, kwargs)
+        if func.overloadpacket in _STRIDED and keeps_places(*args, **kwargs):
+            return args[0]
         if (smaller := SMALLER.get(func)) is not None:
             with self:
                 return smaller(*args, **kwargs)
