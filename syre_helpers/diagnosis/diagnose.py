@@ -67,7 +67,13 @@ def diagnose(
     A class raises an alarm if more than 5% of its units are dead; if two of its units are exact
     copies, or nearer than 0.1 (orthogonal units: 1) and than half of what shuffled weights give,
     and attract each other; or if its weights or features have lost exact rank, unless as much as
-    the number of classes minus 1 is left, as in a well-trained classifier.
+    the number of classes minus 1 is left, as in a well-trained classifier. Of two units there is no
+    shuffled null: exchanging scalars between them leaves their distance as it is.
+
+    Modules that may change places (experts in a list, members of an ensemble) are a class whose
+    units are all scalars that move with a module. A module is dead if all its weights are next to
+    0 and have no gradient there, or if nothing reads it. Features and ranks of modules are NaN, and
+    a copy whose own hidden units stand in another order is not seen.
 
     The rates are those of gradient descent; adaptive optimizers have others.
 
@@ -142,7 +148,7 @@ def _left_out(
     unseen = [
         units.name
         for units, one in zip(classes, seen.features, strict=True)
-        if one is None and units.vectors is None
+        if one is None and units.vectors is None and "module swap" not in units.kinds
     ]
     if unseen and seen.outputs is not None:
         said.append(

@@ -14,6 +14,7 @@ from .units import Part, UnitClass
 
 _KEPT = 4096  # samples for the spectra; dead units are told from all of them
 _MOST_ROWS, _MOST_INPUTS = 1024, 4096  # for the rank of what a model is called with
+_NEXT_TO_0 = 1e-3  # of the range of the more active units
 _BIAS_LAST = ("Linear", "Conv1D", "LayerNorm", "RMSNorm", "Embedding")
 
 
@@ -26,14 +27,15 @@ class Features:
     values : Tensor
         At most 4096 samples, evenly chosen, float64.
     low, high : Tensor
-        Least and largest value of each unit over all samples, (units,).
+        Least and largest value of each unit over all samples, (places, units), at each place that
+        reads them: a skip connection can bring later what was not there at first.
     samples : int
         Number of all samples.
     eps : float
         Relative rounding of the values as they were computed.
-    before : Tensor, optional
-        Of the largest values that each unit had at the layers that make it, the least, (units,);
-        None where the activation behind them was not seen.
+    depth : Tensor, optional
+        Of units that send next to 0: the largest value before the activation, over the usual range
+        there, the least of several layers; infinite for all other units.
     where : str
         The module at which they were recorded.
     read : bool
@@ -47,24 +49,16 @@ class Features:
     eps: float
     where: str
     read: bool
-    before: Tensor | None = None
-
-    def shut(self, tolerance: float) -> Tensor | None:
-        """Return a mask of units negative before the activation, next to 0 behind it, or None."""
-        if self.before is None:
-            return None
-        size = torch.maximum(self.high.abs(), self.low.abs())
-        usual = (self.high - self.low).quantile(0.9)
-        return (self.before <= 0) & (size <= tolerance * usual)
+    depth: Tensor | None = None
 
     def constant(self, tolerance: float) -> Tensor:
-        """Return a mask of units that do not vary, next to the more active units of the class."""
+        """Return a mask of units that vary nowhere, next to the more active units of the class."""
         spread = self.high - self.low
         size = torch.maximum(self.high.abs(), self.low.abs())
-        usual = spread.quantile(0.9)
+        usual = spread.quantile(0.9, 1, keepdim=True)
         # Where most do not vary, rounding counts as nothing too.
-        usual = usual if usual > 0 else spread.max()
-        return (spread <= tolerance * usual) | (spread <= 8 * self.eps * size)
+        usual = usual.where(usual > 0, spread.amax(1, keepdim=True))
+        return ((spread <= tolerance * usual) | (spread <= 8 * self.eps * size)).all(0)
 
 
 class Recorder:
@@ -80,9 +74,8 @@ class Recorder:
 
     def __init__(self, units: UnitClass, modules: dict[str, nn.Module]) -> None:
         self._values: list[Tensor] = []
-        self._low: list[Tensor] = []
-        self._high: list[Tensor] = []
-        self._before: dict[str, Tensor] = {}
+        self._ends: dict[str, list[Tensor]] = {}  # least and largest values, by module
+        self._before: dict[str, list[Tensor]] = {}  # the same, in front of the activation
         self._samples, self._eps = 0, 0.0
         self.width = units.width
         self.where: str | None = None
@@ -90,16 +83,18 @@ class Recorder:
         self._handles = []
         readers = [part for part in units.parts if part.role == "outgoing"]
         makers = [part for part in units.parts if part.role in ("gain", "incoming")]
+        norms = [part for part in makers if _is_batch_norm(part, modules)]  # gates are behind them
         for part in readers:
+            found = _module(part, modules)
+            if found is not None and found[0] not in self._ends:
+                name, module = found
+                self._ends[name] = []
+                self._handles.append(module.register_forward_pre_hook(self._read(name, part)))
+                self.where, self.read = self.where or name, True
+        for part in norms or makers:
             if (found := _module(part, modules)) is not None:
                 name, module = found
-                self._handles.append(module.register_forward_pre_hook(self._read(part)))
-                self.where, self.read = name, True
-                break
-        for part in makers:
-            if (found := _module(part, modules)) is not None:
-                name, module = found
-                record = self._made(part, name, keep=self.where is None)
+                record = self._made(name, part, keep=self.where is None)
                 self._handles.append(module.register_forward_hook(record))
                 self.where = self.where or name
 
@@ -112,19 +107,23 @@ class Recorder:
         """Return the recorded features, or None if there are none."""
         if not self._values or self.where is None:
             return None
-        low, high = torch.stack(self._low).amin(0), torch.stack(self._high).amax(0)
-        before = torch.stack(list(self._before.values())).amin(0) if self._before else None
+        ends = torch.stack([_ends(seen) for seen in self._ends.values() if seen])
+        low, high = ends.unbind(1)
+        depth = None
+        if self._before:
+            depth = torch.stack([_depth(seen) for seen in self._before.values()]).amin(0)
+            depth = depth.where(_silent(low, high), math.inf)
         values = _evenly(torch.cat(self._values))
-        return Features(values, low, high, self._samples, self._eps, self.where, self.read, before)
+        return Features(values, low, high, self._samples, self._eps, self.where, self.read, depth)
 
-    def _read(self, part: Part) -> Callable[..., None]:
+    def _read(self, name: str, part: Part) -> Callable[..., None]:
         def hook(module: nn.Module, arguments: tuple[object, ...]) -> None:
             if arguments and isinstance(arguments[0], Tensor):
-                self._keep(_by_unit(module, part, arguments[0]))
+                self._keep(name, _by_unit(module, part, arguments[0]))
 
         return hook
 
-    def _made(self, part: Part, name: str, keep: bool) -> Callable[..., None]:
+    def _made(self, name: str, part: Part, keep: bool) -> Callable[..., None]:
         def hook(module: nn.Module, arguments: tuple[object, ...], output: object) -> None:
             if not isinstance(output, Tensor):
                 return
@@ -132,21 +131,45 @@ class Recorder:
             if values is None:
                 return
             if keep:
-                self._keep(values)
+                self._keep(name, values)
             else:
-                largest = values.amax(0).double().cpu()
-                self._before[name] = torch.maximum(self._before.get(name, largest), largest)
+                _add_ends(self._before, name, values)
 
         return hook
 
-    def _keep(self, values: Tensor | None) -> None:
+    def _keep(self, name: str, values: Tensor | None) -> None:
         if values is None or not values.numel():
+            return
+        _add_ends(self._ends, name, values)
+        if name != self.where:
             return
         self._samples += len(values)
         self._eps = torch.finfo(values.dtype).eps
-        self._low.append(values.amin(0).double().cpu())
-        self._high.append(values.amax(0).double().cpu())
         self._values.append(_evenly(values).double().cpu())
+
+
+def _add_ends(ends: dict[str, list[Tensor]], name: str, values: Tensor) -> None:
+    """Note the least and the largest value of each unit in one call of a module."""
+    both = torch.stack([values.amin(0), values.amax(0)])
+    ends.setdefault(name, []).append(both.double().cpu())
+
+
+def _ends(seen: list[Tensor]) -> Tensor:
+    """Return the least and the largest values over all calls of a module, (2, units)."""
+    both = torch.stack(seen)
+    return torch.stack([both[:, 0].amin(0), both[:, 1].amax(0)])
+
+
+def _silent(low: Tensor, high: Tensor) -> Tensor:
+    """Return a mask of units whose values are next to 0 at all places, (units,)."""
+    usual = (high - low).quantile(0.9, 1, keepdim=True)
+    return (torch.maximum(high.abs(), low.abs()) <= _NEXT_TO_0 * usual).all(0)
+
+
+def _depth(seen: list[Tensor]) -> Tensor:
+    """Return the largest value of each unit over the usual range."""
+    low, high = _ends(seen)
+    return high / (high - low).quantile(0.9).clamp_min(1e-300)
 
 
 class InputRank:
@@ -194,6 +217,11 @@ def _module(part: Part, modules: dict[str, nn.Module]) -> tuple[str, nn.Module] 
     if part.role == "outgoing" and getattr(module, "groups", 1) != 1:
         return None  # its weight does not say which of its inputs a group reads
     return name, module
+
+
+def _is_batch_norm(part: Part, modules: dict[str, nn.Module]) -> bool:
+    module = modules.get(part.tensor.rpartition(".")[0])
+    return isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
 def unit_axis(module: nn.Module) -> int | None:

@@ -82,7 +82,7 @@ def _of_weights(
     found = Findings(units.name, units.kinds, units.width)
     if units.vectors is not None:
         return _of_vectors(found, units.vectors(state))
-    trained = [state[part.tensor] for part in units.trained if part.tensor in state]
+    trained = [state[name] for part in units.trained for name in part.names if name in state]
     if not all(bool(tensor.isfinite().all()) for tensor in trained):
         return replace(found, finite=False)
     found = replace(found, dead=dead_units(units, state, features, gradient))

@@ -82,10 +82,11 @@ class Planes:
     nearest : Pair, optional
         The two units that are most alike; None with fewer than two.
     closing : Pair, optional
-        Of the pairs that are nearer than `NEAR` and than half the null, and attract or are at rest
-        (a rate below a tenth of the decay), the nearest.
+        Of the pairs that are nearer than `NEAR` and than half the null, if there is one, and
+        attract or are at rest (a rate below a tenth of the decay), the nearest.
     null : float
-        The distance of the nearest pair after every scalar was shuffled among the units.
+        The distance of the nearest pair after every scalar was shuffled among the units; NaN for
+        two units, which no shuffle brings nearer.
     groups : tuple of tuple of int
         Exact twins, opposite ones among them.
     opposite : int
@@ -174,7 +175,7 @@ def nearest_planes(
     flat = torch.triu_indices(len(live), len(live), offset=1)
     values = distance[flat[0], flat[1]]
     null = _null(units, state, live)
-    limit = min(NEAR, OF_NULL * null)
+    limit = NEAR if math.isnan(null) else min(NEAR, OF_NULL * null)
     # All near pairs, and the nearest ones in any case.
     count = min(max(NEAREST, int((values < limit).sum())), len(values), _MOST_PAIRS)
     order = values.topk(count, largest=False).indices
@@ -226,10 +227,10 @@ def _grams(units: UnitClass, state: State, other: State) -> Tensor:
     signs = units.signs()
     total = torch.zeros(len(signs), units.width, units.width, dtype=torch.float64)
     for number, part in enumerate(units.parts):
-        if part.role == "buffer" or part.tensor not in state or part.tensor not in other:
+        if part.role == "buffer" or not (part.within(state) and part.within(other)):
             continue  # of the frozen there is no gradient
-        rows = part.rows(state[part.tensor])
-        others = rows if other is state else part.rows(other[part.tensor])
+        rows = part.of(state)
+        others = rows if other is state else part.of(other)
         product = (rows @ others.T).cpu()
         for one, sign in zip(total, signs[:, number].tolist(), strict=True):
             one += sign * product
@@ -260,9 +261,11 @@ def _groups(heads: Tensor, live: Tensor) -> tuple[tuple[int, ...], ...]:
 
 def _null(units: UnitClass, state: State, live: Tensor) -> float:
     """Return the nearest distance after each scalar was shuffled among the units by itself."""
+    if len(live) < 3:
+        return math.nan  # exchanging scalars of two units leaves their distance as it is
     parts = [(number, part) for number, part in enumerate(units.parts) if part.role != "buffer"]
-    parts = [(number, part) for number, part in parts if part.tensor in state]
-    rows = [part.rows(state[part.tensor]).cpu() for _, part in parts]
+    parts = [(number, part) for number, part in parts if part.within(state)]
+    rows = [part.of(state).cpu() for _, part in parts]
     every = max(1, sum(one.shape[1] for one in rows) // _NULL_COLUMNS)
     kept = [one[live, ::every] for one in rows]
     columns = torch.cat(kept, 1)
@@ -280,7 +283,7 @@ def _squared_difference(units: UnitClass, state: State, i: int, j: int, flip: in
     """Return the squared distance of two units, the second with a flip of its sign."""
     total = 0.0
     for part, sign in zip(units.parts, units.signs()[flip].tolist(), strict=True):
-        if part.role != "buffer" and part.tensor in state:
-            rows = part.rows(state[part.tensor])
+        if part.role != "buffer" and part.within(state):
+            rows = part.of(state)
             total += float((rows[i] - sign * rows[j]).square().sum())
     return total

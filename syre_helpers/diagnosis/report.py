@@ -111,6 +111,13 @@ class Report:
                 f" In {', '.join(one.name for one in near)} two units are nearer than {NEAR:g}; "
                 "whether they attract takes a gradient of the loss."
             )
+        alike = [one.name for one in near if one.planes.null < NEAR]
+        if alike:
+            said += (
+                f" In {', '.join(alike)} shuffled weights are nearer than {NEAR:g}, too: most of "
+                "what the units are is common to all, as after growing by copies, and no pair "
+                "stands out."
+            )
         return said
 
     @property

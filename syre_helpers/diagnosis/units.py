@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Role = Literal["incoming", "outgoing", "gain", "shift", "buffer"]
+Role = Literal["incoming", "outgoing", "gain", "shift", "module", "buffer"]
 State = Mapping[str, Tensor]
 
 
@@ -29,7 +29,13 @@ class Part:
         axis do not tell.
     role : str
         "incoming" weights make a unit's value, "outgoing" ones read it; a "gain" or a "shift" is
-        that of a norm or a bias; a "buffer" is moved with its unit, and is not trained.
+        that of a norm or a bias; where the units are modules, "module" is all but what reads them;
+        a "buffer" is moved with its unit, and is not trained.
+    pick : callable, optional
+        Returns the rows of the tensor where `entries` do not tell.
+    others : tuple of str
+        Where the units are modules with tensors of their own: the names of the same tensor in the
+        other modules, in their order.
     """
 
     tensor: str
@@ -37,6 +43,22 @@ class Part:
     entries: Tensor | None
     role: Role
     pick: Callable[[Tensor], Tensor] | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all tensors that the part is in."""
+        return (self.tensor, *self.others)
+
+    def within(self, state: State) -> bool:
+        """Test whether a state has the part."""
+        return all(name in state for name in self.names)
+
+    def of(self, state: State) -> Tensor:
+        """Return the scalars of each unit in a state, float64: (units, scalars per unit)."""
+        if self.others:
+            return torch.stack([state[name].detach().flatten() for name in self.names]).double()
+        return self.rows(state[self.tensor])
 
     def rows(self, tensor: Tensor) -> Tensor:
         """Return the scalars of each unit as one row, float64: (units, scalars per unit)."""
@@ -60,7 +82,8 @@ class UnitClass:
     name : str
         For tables: the layer that makes the units.
     kinds : tuple of str
-        The families of reflections that act on them: "permutation", "sign", "rotation".
+        The families of reflections that act on them: "permutation", "sign", "rotation"; "module
+        swap" where the units are whole modules.
     width : int
         Number of units.
     parts : tuple of Part
@@ -102,8 +125,8 @@ class UnitClass:
         """
         for part in self.parts:
             wanted = part.role in roles if roles else part.role != "buffer"
-            if wanted and part.tensor in state:
-                yield part, part.rows(state[part.tensor])
+            if wanted and part.within(state):
+                yield part, part.of(state)
 
     def signs(self) -> Tensor:
         """Return 1, or -1 for what is negated, of each flip and part; the first flip does nothing.

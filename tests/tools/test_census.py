@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from tools.census import layers, networks, record
+from syre_helpers import find_reflections
+from tools.census import layers, networks, record, rotations
 from tools.census.layers import Layer
 
 TABLE = pd.read_csv(record.RESULTS / "census.csv")
@@ -204,3 +205,60 @@ def test_the_weights_give_the_recorded_numbers(name, monkeypatch):
     if not left_out:
         recorded = UNITS[UNITS.network == name]
         assert units.get("road", pd.Series(dtype=str)).tolist() == recorded.road.tolist()
+
+
+# ---- rotations -----------------------------------------------------------------------------------
+
+ROTATIONS = pd.read_csv(record.RESULTS / "census_rotations.csv")
+
+
+def test_the_distance_from_a_rotation_plane_is_that_of_the_reflection():
+    """And what rotates with a head is what the search for symmetries says."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=20, hidden_size=12, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, max_position_embeddings=8,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = transformers.BertModel(config).double()
+    state = {name: value.detach() for name, value in model.named_parameters()}
+    found = find_reflections(model, {"input_ids": torch.arange(10).view(2, 5)}, draws=3)
+    families = [one for one in found if one.kind == "rotation"]
+    heads = rotations.heads_of(state, "encoder.layer.0", 2)
+    assert len(families) == len(heads) == 2
+    for product, family in zip(heads, families, strict=True):
+        for head, rows in enumerate(heads[product]):
+            own = family.vectors(state)[head]
+            values, expected = (torch.linalg.svdvals(one) for one in (rows, own))
+            torch.testing.assert_close(values, expected)
+            directions, spectrum, _ = torch.linalg.svd(own, full_matrices=False)
+            plane = family.reflection(directions[:, -1], at=head)
+            usual = spectrum.square().mean().sqrt()
+            nearest = rotations.nearest_rotation(rows)
+            assert nearest == pytest.approx(plane.distance(state) / float(usual))
+
+
+def test_the_distance_is_0_where_a_rank_is_lost():
+    rows = normal(5, 30).double()
+    rows[2] = rows[0] - rows[4]
+    assert rotations.nearest_rotation(rows) < 1e-12
+    assert rotations.nearest_rotation(3 * torch.eye(4, 9)) == pytest.approx(1)
+
+
+def test_the_record_has_every_head_and_the_weights_give_its_numbers():
+    facts = json.loads((record.RESULTS / "census_rotations.json").read_text())
+    own = networks.NETWORKS[rotations.NETWORK]
+    assert facts["rules"] == {"on_plane": layers.ON_PLANE, "shuffles": layers.SHUFFLES}
+    assert len(ROTATIONS) == rotations.LAYERS * rotations.HEADS * 2
+    assert not ROTATIONS.isna().any(axis=None)
+    try:
+        importlib.metadata.version(own.package)
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip(f"needs {own.package}")
+    weights = networks.packaged_weights(own.package, own.file)
+    products = rotations.heads_of(weights, "encoder.layer.3", rotations.HEADS)
+    for row in ROTATIONS[ROTATIONS.layer == "encoder.layer.3"].itertuples():
+        rows = products[row.product][row.head]
+        assert row.units == len(rows) == 32
+        assert row.nearest_plane == pytest.approx(rotations.nearest_rotation(rows), rel=1e-4)

@@ -5,7 +5,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-from .labels import FIXED, Axis, Label, Part, Tangled, Tree, atoms, atoms_of, size_of
+from .labels import (
+    FIXED,
+    PINNED,
+    UNKNOWN,
+    Axis,
+    Label,
+    Part,
+    Tangled,
+    Tree,
+    atoms,
+    atoms_of,
+    size_of,
+)
 
 
 class Labels:
@@ -39,7 +51,7 @@ class Labels:
         if size == 1:
             return []
         number = len(self.made)
-        if number < len(self.known):
+        if number < len(self.known) and self.known[number] != UNKNOWN:
             label = self._recalled(self.known[number])
             if label.size != size:
                 label = Label(size)
@@ -58,14 +70,14 @@ class Labels:
     def _recalled(self, tree: Tree) -> Label:
         kind, content = tree
         if kind == "new":
-            return Label(int(content))  # type: ignore[call-overload]
+            return Label(int(content))
         if kind == "atom":
-            old: Label = content  # type: ignore[assignment]
+            old: Label = content
             if id(old) not in self._atoms:
                 self._atoms[id(old)] = Label(old.size, old.pinned, old.bent, softmax=old.softmax)
             return self._atoms[id(old)]
         if kind == "product":
-            factors = [self._recalled(one) for one in content]  # type: ignore[attr-defined]
+            factors = [self._recalled(one) for one in content]
             size = 1
             for one in factors:
                 size *= one.size
@@ -73,8 +85,7 @@ class Labels:
                 one.outermost = one.outermost or one is factors[0]
             return Label(size, factors=factors)
         pieces = [
-            (where, [self._recalled(one)] if len(where) > 1 else [])
-            for where, one in content  # type: ignore[attr-defined]
+            (where, [self._recalled(one)] if len(where) > 1 else []) for where, one in content
         ]
         return Label(sum(len(where) for where, _ in pieces), pieces=pieces)
 
@@ -93,11 +104,11 @@ class Labels:
 
     # ---- flags ----
 
-    def pin(self, axis: Axis) -> None:
+    def pin(self, axis: Axis, why: int = PINNED) -> None:
         """Say that the units of an axis are told apart."""
         for label in self._all(axis):
-            self.changed |= not label.pinned
-            label.pinned = True
+            self.changed |= not label.pinned & why
+            label.pinned |= why
 
     def bend(self, axis: Axis) -> None:
         """Say that the units of an axis cannot be rotated."""
@@ -182,10 +193,10 @@ class Labels:
         y.selected, y.softmax = y.selected or x.selected, y.softmax or x.softmax
         y.outermost = y.outermost or x.outermost
         for label in atoms_of(y):
-            label.pinned, label.bent = label.pinned or x.pinned, label.bent or x.bent
+            label.pinned, label.bent = label.pinned | x.pinned, label.bent or x.bent
 
     def _parts(self, labels: Sequence[Label]) -> Axis:
-        return [Part(label) for label in labels]
+        return self._occurrence(labels, free=False)
 
     def _split(self, label: Label, first: int) -> None:
         """Make a label a product whose outermost factor has the given size."""

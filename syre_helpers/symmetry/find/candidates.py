@@ -115,7 +115,7 @@ def _welded(structure: Structure, layout: Layout) -> list[tuple[list[Label], lis
             continue
         group = [label]
         for other in near[label]:
-            mutual = label in near.get(other, ()) and other.pinned == label.pinned
+            mutual = label in near.get(other, ()) and bool(other.pinned) == bool(label.pinned)
             together = mutual and other not in done and not label.pinned
             if together and _on_one_axis(layout, label, other):
                 group.append(other)
@@ -145,16 +145,35 @@ def _sorted(labels: set[Label]) -> list[Label]:
 def _support(layout: Layout, own: list[Site]) -> Support:
     """Return the entries of each piece that sites reach: axes that they cover in part."""
     reached: dict[tuple[Piece, int], Tensor] = {}
+    axes: dict[Piece, set[int]] = {}
     for site in own:
         key = site.piece, site.axis
         inside = site.unit >= 0
         reached[key] = reached[key] | inside if key in reached else inside
+        axes.setdefault(site.piece, set()).add(site.axis)
     parts: dict[Piece, set[tuple[int, tuple[bool, ...]]]] = {}
     for (piece, axis), inside in reached.items():
         parts.setdefault(piece, set())
         if not bool(inside.all()):
             parts[piece].add((axis, tuple(inside.tolist())))
-    return frozenset((piece, frozenset(each)) for piece, each in parts.items())
+    # Along two axes at once a flip is another one than along either.
+    return frozenset(
+        (piece, frozenset(each), frozenset(axes[piece]) if len(axes[piece]) > 1 else None)
+        for piece, each in parts.items()
+    )
+
+
+def _made_up(support: Support, finer: list[Support]) -> bool:
+    """Test whether flips of all units are a product of those of finer families, over Z_2."""
+    rows: list[tuple[object, Support]] = []
+    for one in [*finer, support]:
+        for pivot, row in rows:
+            if pivot in one:
+                one = one ^ row
+        if one:
+            rows.append((next(iter(one)), one))
+        last = one
+    return not last
 
 
 def _signs(
@@ -196,7 +215,7 @@ def _signs(
     found = []
     for joint, near, own in drafts:
         index, support = frozenset((*joint, *near)), _support(layout, own)
-        if any(index <= finer and support == other for finer, other in covered):
+        if _made_up(support, [other for finer, other in covered if index <= finer]):
             continue
         covered.append((index, support))
         units = math.prod(label.size for label in joint)

@@ -129,6 +129,77 @@ def _addcdiv(x: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> Tensor:
     return x + value * (a / b)
 
 
+def _log_sigmoid(x: Tensor) -> tuple[Tensor, Tensor]:
+    return -torch.nn.functional.softplus(-x), x.new_zeros(0)
+
+
+def _squared_error(x: Tensor, y: Tensor, reduction: int = 1) -> Tensor:
+    error = (x - y).square()
+    return error if reduction == 0 else error.mean() if reduction == 1 else error.sum()
+
+
+def _trilinear(
+    a: Tensor, b: Tensor, c: Tensor, in_a: Any, in_b: Any, in_c: Any, dims: Any, unroll: int = 1
+) -> Tensor:
+    if (list(in_a), list(in_b), list(in_c), list(dims)) == ([1, 3], [0], [1, 2], [2, 3]):
+        # nn.Bilinear: one inner product after the other.
+        first = a @ b.permute(1, 0, 2).reshape(a.shape[-1], -1)
+        return (first.reshape(len(a), *b.shape[::2]) * c[:, None]).sum(-1)
+    for axes, place in ((in_a, 0), (in_b, 1), (in_c, 2)):
+        for axis in axes:
+            a, b, c = (
+                one.unsqueeze(axis) if i == place else one for i, one in enumerate((a, b, c))
+            )
+    return (a * b * c).sum(list(dims))
+
+
+def _drawn_with(p: Tensor, *, generator: Any = None) -> Tensor:
+    # Where a number drawn evenly is below the odds.
+    return (torch.rand(p.shape, device=p.device, generator=generator) < p).to(p.dtype)
+
+
+def _drawn_into(x: Tensor, p: Tensor, *, generator: Any = None) -> Tensor:
+    return _drawn_with(p.expand_as(x), generator=generator).to(x.dtype)
+
+
+def _dropped(x: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
+    kept = torch.rand(x.shape, device=x.device) >= (p if train else 0)
+    return x * kept.to(x.dtype) / max(1 - p, 1e-300 if train else 1), kept
+
+
+def _chosen(p: Tensor, n: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
+    # The largest of odds over waiting times, as PyTorch itself does it for one draw.
+    shape = (*p.shape[:-1], n if replacement else 1, p.shape[-1])
+    times = torch.empty(shape, dtype=p.dtype, device=p.device).exponential_(generator=generator)
+    races = p.unsqueeze(-2) / times
+    return races.argmax(-1) if replacement or n == 1 else races.squeeze(-2).topk(n).indices
+
+
+def _drawn_around(mean: Any, deviation: Any = 1.0, *, generator: Any = None) -> Tensor:
+    shape = torch.broadcast_shapes(*(x.shape for x in (mean, deviation) if isinstance(x, Tensor)))
+    device = mean.device if isinstance(mean, Tensor) else deviation.device
+    return mean + deviation * torch.randn(shape, device=device, generator=generator)
+
+
+def _packed(x: Tensor, lengths: Tensor, batch_first: bool) -> tuple[Tensor, Tensor]:
+    batch_first, longest = bool(batch_first), int(lengths[0])
+    counts = [int((lengths > step).sum()) for step in range(longest)]
+    steps = [x[:n, t] if batch_first else x[t, :n] for t, n in enumerate(counts)]
+    return torch.cat(steps), torch.tensor(counts)
+
+
+# Random numbers that depend on a tensor: written as noise that depends on nothing, and a function.
+DRAWN: dict[Any, Callable[..., Any]] = {
+    aten.bernoulli.default: _drawn_with,
+    aten.bernoulli.Tensor: _drawn_into,
+    aten.bernoulli_.Tensor: lambda x, p, **k: x.copy_(_drawn_into(x, p, **k)),
+    aten.normal.Tensor_Tensor: _drawn_around,
+    aten.normal.Tensor_float: _drawn_around,
+    aten.normal.float_Tensor: _drawn_around,
+    aten.native_dropout.default: _dropped,
+    aten.multinomial.default: _chosen,
+}
+
 SMALLER: dict[Any, Callable[..., Any]] = {
     aten.native_layer_norm.default: _layer_norm,
     aten.native_group_norm.default: _group_norm,
@@ -147,4 +218,10 @@ SMALLER: dict[Any, Callable[..., Any]] = {
     aten.lerp.Tensor: lambda a, b, w: a + w * (b - a),
     aten.lerp.Scalar: lambda a, b, w: a + w * (b - a),
     aten.dot.default: lambda a, b: (a * b).sum(),
+    aten.vdot.default: lambda a, b: (a.conj() * b).sum(),
+    aten.log_sigmoid_forward.default: _log_sigmoid,
+    aten.mse_loss.default: _squared_error,
+    aten._trilinear.default: _trilinear,
+    aten._pack_padded_sequence.default: _packed,
+    **DRAWN,
 }

@@ -8,63 +8,28 @@ from typing import Any
 
 from .axes import Labels
 from .graph import Graph, Node, Value
-from .labels import FIXED, Axis, Part, Tree, atoms, tree_of
+from .labels import (
+    FIXED,
+    PINNED,
+    TOLD,
+    UNKNOWN,
+    Axis,
+    Label,
+    Tree,
+    atoms,
+    has_new,
+    parted,
+    spans,
+    tree_of,
+    with_signs,
+)  # fmt: skip
+from .noise import EVEN
+from .records import Info, Left, Stack, Structure
+
+__all__ = ["RULES", "Engine", "Info", "Left", "Rule", "Stack", "Structure", "rule", "structure"]
 
 MOST_PASSES = 12
 _EVERY = frozenset(range(64))
-
-
-@dataclass(eq=False)
-class Info:
-    """What is known of a tensor: its axes, and the sign variable of all of it.
-
-    `products` are the axes along which it holds a product of two tensors; a sum over all of them
-    makes an inner product, which a rotation leaves alone. Along the axes in `spread` it repeats one
-    entry.
-    """
-
-    axes: list[Axis]
-    whole: int = FIXED
-    products: frozenset[int] = frozenset()
-    spread: frozenset[int] = frozenset()
-
-
-@dataclass(eq=False)
-class Stack:
-    """Tensors that lie behind one another along an axis, each with labels of its own."""
-
-    dim: int
-    members: list[Info]
-
-
-@dataclass(frozen=True)
-class Left:
-    """An operation that could not be followed: its inputs' units are taken as told apart.
-
-    Parameters
-    ----------
-    operator : str
-        Its name.
-    module : str
-        The module that called it.
-    why : str
-        In words.
-    """
-
-    operator: str
-    module: str
-    why: str
-
-
-@dataclass(eq=False)
-class Structure:
-    """What the passes found: labels and sign relations of all sources, and of what they met."""
-
-    labels: Labels
-    sources: dict[int, Info | Stack]
-    tensors: list[Info]
-    mixed: list[tuple[Info, frozenset[int]]]
-    left: list[Left]
 
 
 Rule = Callable[["Engine", Node], Any]
@@ -107,6 +72,8 @@ class Engine:
     tensors: list[Info] = field(default_factory=list)
     mixed: list[tuple[Info, frozenset[int]]] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
+    told: list[tuple[Node, Axis, list[int] | None]] = field(default_factory=list)
+    node: Node = field(init=False)
 
     def __post_init__(self) -> None:
         self.labels = Labels(self.known)
@@ -116,6 +83,7 @@ class Engine:
         for source in self.graph.sources:
             self.infos[source.number] = self._source(source)
         for node in self.graph.nodes:
+            self.node = node
             results = RULES.get(node.name, self.fallback)(self, node)
             results = results if isinstance(results, list) else [results]
             for value, info in zip(node.results, results, strict=False):
@@ -123,6 +91,21 @@ class Engine:
                     self._put(value, info)
         for value in self.graph.outputs:
             self.fix(self.info(value))
+
+    def name_what_is_told(self) -> None:
+        """Note the operations that alone tell units apart, some of which may well be alike."""
+        own: set[Label] = set()
+        for source in self.graph.sources:
+            info = self.infos[source.number]
+            if source.kind == "parameter":
+                for one in info.members if isinstance(info, Stack) else [info]:
+                    own |= {part.label.root() for axis in one.axes for part in atoms(axis)}
+        for node, axis, alike in self.told:
+            for part, places in spans(self.labels.expanded(axis)):
+                label = part.label.root()
+                some = alike is None or len({alike[i] for i in places}) < len(places)
+                if label in own and label.pinned == TOLD and some:
+                    self.leave(node, "an order of units" if alike is None else "fixed numbers")
 
     def _put(self, value: Value, info: Info | Stack) -> None:
         self.infos[value.number] = info
@@ -136,17 +119,21 @@ class Engine:
             ]
             self.tensors += members
             return Stack(0, members)
-        axes = [labels.fresh(n, pinned=not moves, free=moves) for n in value.shape]
-        info = Info(axes, labels.sign() if moves else FIXED)
+        free = moves and (value.kind != "noise" or value.name == EVEN)
+        axes = [
+            labels.fresh(n, pinned=not moves, bent=moves and not free, free=free)
+            for n in value.shape
+        ]
+        info = Info(axes, labels.sign() if free else FIXED)
         self.tensors.append(info)
         return info
 
     def _constant(self, value: Value) -> Info:
         labels = self.labels
-        axes = [
-            labels.fresh(n, pinned=not uniform, bent=not value.zero, free=value.zero)
-            for n, uniform in zip(value.shape, value.uniform, strict=True)
-        ]
+        axes = [labels.fresh(n, bent=not value.zero, free=value.zero) for n in value.shape]
+        for axis, alike in zip(axes, self.graph.alike.get(value.number, ()), strict=False):
+            if alike is not None:
+                self.tell(self.node, axis, alike)
         return Info(axes, labels.sign() if value.zero else FIXED)
 
     # ---- what rules ask ----
@@ -230,11 +217,18 @@ class Engine:
         for each in zip(first, *others, strict=True):
             signs.append(self.labels.sign())
             self.labels.equations.append((signs[-1], *each))
-        return _with_signs(axes[0], iter(signs))
+        return with_signs(self.labels.expanded(axes[0]), iter(signs))
+
+    def zero(self, info: Info) -> Info:
+        """Return a tensor of zeros of the same units: each may be negated or not."""
+        axes = [self.labels.expanded(axis) for axis in info.axes]
+        new = [with_signs(axis, (self.labels.sign() for _ in atoms(axis))) for axis in axes]
+        return Info(new, self.labels.sign())
 
     def even(self, axis: Axis) -> Axis:
         """Return the axis of a tensor in which no unit is negated."""
-        return _with_signs(axis, iter([FIXED] * len(self._signs(axis))))
+        axis = self.labels.expanded(axis)
+        return with_signs(axis, iter([FIXED] * len(self._signs(axis))))
 
     def _signs(self, axis: Axis) -> list[int]:
         return [part.sign for part in atoms(self.labels.expanded(axis))]
@@ -257,6 +251,29 @@ class Engine:
         for axis in info.axes:
             self.labels.freeze(axis)
         self.labels.equations.append((info.whole,))
+
+    def tell(self, node: Node, axis: Axis, alike: list[int] | None = None) -> None:
+        """Say that an order or fixed numbers tell the units of an axis apart.
+
+        Parameters
+        ----------
+        node : Node
+            The operation.
+        axis : list of Part
+            Counts the units.
+        alike : list of int, optional
+            Equal numbers for places that the fixed numbers do not tell apart.
+        """
+        self.labels.pin(axis, TOLD)
+        self.told.append((node, axis, alike))
+
+    def ordered(self, node: Node, size: int, *read: Axis) -> Axis:
+        """Return a new axis whose entries an order tells apart, for the reasons of those read."""
+        axis = self.labels.fresh(size, bent=True, free=False)
+        self.tell(node, axis)
+        if any(part.label.root().pinned & PINNED for one in read for part in atoms(one)):
+            self.labels.pin(axis)
+        return axis
 
     def bend(self, info: Info) -> None:
         """Say that no axis of a tensor can be rotated."""
@@ -291,15 +308,6 @@ class Engine:
         return Info([self.labels.fresh(n, pinned=True, bent=True, free=False) for n in value.shape])
 
 
-def _with_signs(axis: Axis, signs: Any) -> Axis:
-    return [
-        Part(part.label, next(signs))
-        if part.pieces is None
-        else Part(part.label, pieces=[(here, _with_signs(one, signs)) for here, one in part.pieces])
-        for part in axis
-    ]
-
-
 def structure(graph: Graph, fallback: Rule) -> Structure:
     """Return the labels of a recorded network, when nothing new is learned any more.
 
@@ -317,17 +325,23 @@ def structure(graph: Graph, fallback: Rule) -> Structure:
     """
     known: list[Tree] = []
     stacked: set[int] = set()
-    for _ in range(MOST_PASSES):
+    apart: dict[int, Tree] = {}
+    done, passes = False, 0
+    while not done and passes < MOST_PASSES:
         engine = Engine(graph, known, stacked, fallback)
         before = len(stacked)
         engine.run()
-        done = not engine.labels.changed and len(stacked) == before
+        passes += 1
         known = [tree_of(label) for label in engine.labels.made]
-        if done:
-            break
-        if len(stacked) != before:
-            known = []
+        new = {number: parted(tree) for number, tree in enumerate(known) if has_new(tree)}
+        done = not engine.labels.changed and len(stacked) == before and not new
+        if new or len(stacked) != before:
+            # What was learned took units for alike that are not: begin again.
+            apart = {**apart, **new} if len(stacked) == before else {}
+            known = [apart.get(number, UNKNOWN) for number in range(len(known))]
+            passes = 0
     if not done:
         engine.left.append(Left("", "", f"labels still changed after {MOST_PASSES} passes"))
+    engine.name_what_is_told()
     sources = {one.number: engine.infos[one.number] for one in graph.sources}
     return Structure(engine.labels, sources, engine.tensors, engine.mixed, engine.left)

@@ -15,16 +15,14 @@ from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from .contents import tensors_in
 from .decompositions import SMALLER, keeps_places
+from .noise import EVEN, OF_VALUES, is_even, is_random
+from .numbers import first_alike, place_of
 
 aten = torch.ops.aten
 _STRIDED = (aten.as_strided, aten.as_strided_)
 _NARROW = (torch.float32, torch.float16, torch.bfloat16)
-RANDOM = frozenset({
-    "bernoulli", "bernoulli_", "rand", "rand_like", "randn", "randn_like", "normal", "normal_",
-    "uniform_", "randint", "randint_like", "randperm", "multinomial", "exponential_",
-    "native_dropout",
-})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,11 +66,17 @@ class Node:
 
 @dataclass
 class Graph:
-    """All operations of a forward pass that depend on a parameter, an input or noise."""
+    """All operations of a forward pass that depend on a parameter, an input or noise.
+
+    `alike` says of a constant, for each axis along which it changes, which entries are the same;
+    `learned` are the numbers of all values that depend on more than inputs.
+    """
 
     nodes: list[Node] = field(default_factory=list)
     sources: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
+    alike: dict[int, list[list[int] | None]] = field(default_factory=dict)
+    learned: set[int] = field(default_factory=set)
 
 
 class InFloat64(TorchDispatchMode):
@@ -115,6 +119,7 @@ class Recorder(TorchDispatchMode):
         self.graph = Graph()
         self.calls: list[str] = []
         self._values: dict[int, Value] = {}
+        self._by_place: dict[object, Value] = {}
         self._kept: list[Tensor] = []
         self._count = 0
 
@@ -122,22 +127,35 @@ class Recorder(TorchDispatchMode):
         """Say that operations on a tensor are of interest."""
         value = self._value(tensor, kind, name)
         self.graph.sources.append(value)
+        if kind != "input":
+            self.graph.learned.add(value.number)
         return value
 
     def value(self, tensor: Tensor) -> Value:
         """Return the value of a tensor; one that nothing declared depends on is a constant."""
-        found = self._values.get(id(tensor))
+        found = self._known(tensor)
         return self.declare_constant(tensor) if found is None else found
+
+    def _known(self, tensor: Tensor) -> Value | None:
+        found = self._values.get(id(tensor))
+        # A parameter wrapped once more is the same numbers.
+        return self._by_place.get(place_of(tensor)) if found is None else found
 
     def declare_constant(self, tensor: Tensor) -> Value:
         """Return the value of a tensor that no parameter, input or noise enters."""
         plain = tensor.detach()
+        if plain.layout != torch.strided:
+            return self._value(tensor, "constant", "", (False,) * plain.ndim)
         zero = plain.numel() > 0 and not bool(plain.any())
         uniform = tuple(
             n == 1 or bool((plain == plain.narrow(axis, 0, 1)).all())
             for axis, n in enumerate(plain.shape)
         )
-        return self._value(tensor, "constant", "", uniform, zero)
+        value = self._value(tensor, "constant", "", uniform, zero)
+        self.graph.alike[value.number] = [
+            None if same else first_alike(plain, axis) for axis, same in enumerate(uniform)
+        ]
+        return value
 
     def _value(
         self,
@@ -151,6 +169,8 @@ class Recorder(TorchDispatchMode):
         value = Value(self._count, tuple(tensor.shape), kind, floating, name, uniform, zero)
         self._count += 1
         self._values[id(tensor)] = value
+        if tensor.numel() and tensor.layout == torch.strided and kind != "constant":
+            self._by_place[place_of(tensor)] = value
         self._kept.append(tensor)
         return value
 
@@ -164,23 +184,31 @@ class Recorder(TorchDispatchMode):
         result = func(*args, **kwargs)
         tensors = [one for one in tree_flatten(result)[0] if isinstance(one, Tensor)]
         packet = func.overloadpacket.__name__
-        if packet in RANDOM:
+        read = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
+        if is_random(func):
+            if packet in OF_VALUES and any(self._tracked(one) for one in read):
+                self._record(func, args, kwargs, None)
             for one in tensors:
-                self.declare(one, "noise")
+                self.declare(one, "noise", EVEN if is_even(func, args, kwargs) else "")
             return result
+        if packet == "_local_scalar_dense" and any(self._is_learned(one) for one in read):
+            self._record(func, args, kwargs, None)
         if packet.startswith(("empty", "new_empty")):
             for one in tensors:
                 one.zero_()  # what is written into it later must not meet rubbish
         if packet.startswith("new_") or packet.endswith("_like") or not tensors:
             return result  # only the shape of an input counts, or a number is read
-        read = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
         if any(self._tracked(one) for one in read):
             self._record(func, args, kwargs, result)
         return result
 
     def _tracked(self, tensor: Tensor) -> bool:
-        value = self._values.get(id(tensor))
+        value = self._known(tensor)
         return value is not None and value.kind != "constant"
+
+    def _is_learned(self, tensor: Tensor) -> bool:
+        value = self._known(tensor)
+        return value is not None and value.number in self.graph.learned
 
     def _record(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         def ref(one: Any) -> Any:
@@ -192,7 +220,10 @@ class Recorder(TorchDispatchMode):
             self._value(one, "made") if isinstance(one, Tensor) else None for one in outputs
         )
         module = self.calls[-1] if self.calls else ""
-        self.graph.nodes.append(Node(func, tuple(args), dict(kwargs), values, module))
+        node = Node(func, tuple(args), dict(kwargs), values, module)
+        self.graph.nodes.append(node)
+        if any(one.number in self.graph.learned for one in node.inputs()):
+            self.graph.learned |= {one.number for one in values if one is not None}
 
 
 def record(
@@ -240,10 +271,9 @@ def _recorded(
     recorder = Recorder()
     for name, kind in moving.items():
         recorder.declare(state[name], kind, name)
-    for one in tree_flatten(inputs)[0]:
-        if isinstance(one, Tensor):
-            recorder.declare(one, "input")
-    with torch.no_grad(), plain_kernels(), named_calls(model, recorder.calls), recorder:
+    for one in tensors_in(inputs):
+        recorder.declare(one, "input")
+    with torch.enable_grad(), plain_kernels(), named_calls(model, recorder.calls), recorder:
         outputs = call(state, inputs)
         recorder.graph.outputs = [recorder.value(one) for one in outputs]
     return recorder.graph

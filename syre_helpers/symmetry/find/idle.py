@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from .action import Site
 from .candidates import Candidate
 from .layout import Layout, Piece, Region, regions
@@ -39,17 +41,21 @@ def idle_directions(layout: Layout, prover: Prover) -> tuple[list[Region], list[
         if prover.network.moving.get(piece.name) == "parameter"
         for region in regions(layout, piece)
     ]
-    first = gradients(prover, 0)
-    if first is None:
-        flat, shifts = parts, None
-    else:
-        sizes = [float(one.of(first).norm() * one.of(prover.state).norm()) for one in parts]
-        largest = max(sizes, default=0.0)
-        flat = [one for one, size in zip(parts, sizes, strict=True) if not size > _IDLE * largest]
-        live = [one for one, size in zip(parts, sizes, strict=True) if size > _IDLE * largest]
-        columns = Columns(live)
-        columns.take(first)
-        del first  # as large as the model
+    sizes, columns = [0.0] * len(parts), Columns(parts)
+
+    def look(name: str, gradient: Tensor) -> None:
+        for number, one in enumerate(parts):
+            if one.piece.name == name:
+                slope = one.of({name: gradient}).norm()
+                sizes[number] = float(slope * one.of(prover.state).norm())
+        columns.take(name, gradient)
+
+    flat, shifts = parts, None
+    if gradients(prover, 0, look):
+        smallest = _IDLE * max(sizes, default=0.0)
+        none = [number for number, size in enumerate(sizes) if not size > smallest]
+        flat = [parts[number] for number in none]
+        columns.leave(none)
         shifts = suggested(columns, prover)
     # Without a slope need not be without effect: a model may detach what it reads, and ReLUs may
     # all be shut for once.

@@ -8,11 +8,16 @@ search goes through a network until nothing new is learned; by then all labels a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 # The sign variable that is always 0: what it stands at cannot be negated.
 FIXED = 0
+# Why the units of a label are told apart: by inputs, outputs or places, or by an operation without
+# a rule, which is named anyway; or by an order or fixed numbers inside.
+PINNED, TOLD = 1, 2
 
 
 class Tangled(Exception):
@@ -24,7 +29,7 @@ class Label:
     """A node of the union-find: `size` units that are all alike, unless it is split further."""
 
     size: int
-    pinned: bool = False  # the units are told apart, by a fixed order or fixed numbers
+    pinned: int = 0  # the units are told apart: PINNED, TOLD, or both
     bent: bool = False  # something other than a linear map acts on them: no rotation
     above: Label | None = None
     factors: list[Label] | None = None
@@ -52,7 +57,9 @@ class Part:
 
 Axis = list[Part]
 # What a label was in an earlier pass: an atom, a product of trees, or a union of trees.
-Tree = tuple[str, object]
+Tree = tuple[str, Any]
+UNKNOWN: Tree = "unknown", None
+_SINGLE: Tree = "product", []
 
 
 def size_of(axis: Axis) -> int:
@@ -73,17 +80,34 @@ def atoms(axis: Axis) -> Iterator[Part]:
                 yield from atoms(inner)
 
 
+def with_signs(axis: Axis, signs: Iterator[int]) -> Axis:
+    """Return an axis with other sign variables, taken in the order of its atoms."""
+    return [
+        Part(part.label, next(signs))
+        if part.pieces is None
+        else Part(part.label, pieces=[(here, with_signs(one, signs)) for here, one in part.pieces])
+        for part in axis
+    ]
+
+
+def spans(axis: Axis) -> Iterator[tuple[Part, list[int]]]:
+    """Yield the occurrences of atoms in an axis, each with the places of its first copy."""
+    inner = size_of(axis)
+    for part in axis:
+        inner //= part.label.size
+        if part.pieces is None:
+            yield part, [unit * inner for unit in range(part.label.size)]
+            continue
+        for where, within in part.pieces:
+            for one, places in spans(within):
+                yield one, [where[place] * inner for place in places]
+
+
 def tree_of(label: Label) -> Tree:
     """Return the label that another one has become, for the next pass."""
     label = label.root()
     if label.factors is not None:
-        flat = [one for factor in label.factors for one in factors_of(factor)]
-        if flat[0].selected and flat[0].size <= 64:
-            # Its entries are used one by one: each has units of its own.
-            block = label.size // flat[0].size
-            ranges = (range(i * block, (i + 1) * block) for i in range(flat[0].size))
-            return "pieces", [(where, ("new", block)) for where in ranges]
-        return "product", [tree_of(one) for one in flat]
+        return _product([one for factor in label.factors for one in factors_of(factor)])
     if label.pieces is not None:
         return "pieces", list(_pieces(label))
     return "atom", label
@@ -97,17 +121,58 @@ def factors_of(label: Label) -> list[Label]:
     return [one for factor in label.factors for one in factors_of(factor)]
 
 
+def has_new(tree: Tree) -> bool:
+    """Test whether a label has parts that were found to have units of their own."""
+    kind, content = tree
+    if kind == "product":
+        return any(has_new(one) for one in content)
+    if kind == "pieces":
+        return any(has_new(one) for _, one in content)
+    return kind == "new"
+
+
+def parted(tree: Tree) -> Tree:
+    """Return the same pieces, of which nothing else is known."""
+    kind, content = tree
+    if kind == "pieces":
+        return kind, [(where, ("new", len(where))) for where, _ in content]
+    if kind == "product":
+        return kind, [
+            parted(one) if has_new(one) else ("new", size_of_tree(one)) for one in content
+        ]
+    return tree
+
+
+def size_of_tree(tree: Tree) -> int:
+    """Return the length of an axis that such a label counts."""
+    kind, content = tree
+    if kind == "product":
+        return math.prod(size_of_tree(one) for one in content)
+    if kind == "pieces":
+        return sum(len(where) for where, _ in content)
+    return content if kind == "new" else content.size
+
+
+def _product(flat: list[Label]) -> Tree:
+    count = flat[0].size
+    if flat[0].selected and count <= 64:
+        # Its entries are used one by one: each has units of its own.
+        block = math.prod(one.size for one in flat[1:])
+        ranges = (range(i * block, (i + 1) * block) for i in range(count))
+        return "pieces", [(where, ("new", block)) for where in ranges]
+    return "product", [tree_of(one) for one in flat]
+
+
 def _pieces(label: Label) -> Iterator[tuple[range, Tree]]:
     assert label.pieces is not None
     for where, inner in label.pieces:
         flat = [one for each in inner for one in factors_of(each)]
-        if len(flat) == 1 and flat[0].pieces is not None:
-            for within, tree in _pieces(flat[0]):
-                yield where[within.start : within.stop : within.step], tree
-        elif len(flat) == 1:
-            yield where, tree_of(flat[0])
-        else:
-            yield where, ("product", [tree_of(one) for one in flat])
+        kind, content = _product(flat) if len(flat) > 1 else tree_of(flat[0]) if flat else _SINGLE
+        if kind != "pieces":
+            yield where, (kind, content)
+            continue
+        for within, tree in content:
+            yield where[within.start : within.stop : within.step], tree
 
 
 def atoms_of(label: Label) -> Iterator[Label]:

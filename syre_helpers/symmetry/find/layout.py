@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .engine import Info, Stack, Structure
-from .graph import Graph
+from .graph import Graph, Value
 from .labels import Axis, Label, size_of
 
 
@@ -134,6 +134,18 @@ def noise_name(number: int) -> str:
     return f"noise {number}"
 
 
+def entries_used(graph: Graph, source: Value) -> set[int]:
+    """Return the entries of a tensor, along its first axis, that a forward pass reads."""
+    used: set[int] = set()
+    for node in graph.nodes:
+        if not any(value.number == source.number for value in node.inputs()):
+            continue
+        if node.name != "select" or node.args[1] % len(source.shape):
+            return set(range(source.shape[0]))
+        used.add(node.args[2] % source.shape[0])
+    return used
+
+
 def layout(graph: Graph, structure: Structure) -> Layout:
     """Return the places of the units of all labels.
 
@@ -160,7 +172,8 @@ def layout(graph: Graph, structure: Structure) -> Layout:
         if source.kind == "input" or source.number not in read:
             continue
         if isinstance(known, Stack):
-            pieces |= {Piece(name, i): one for i, one in enumerate(known.members)}
+            used = entries_used(graph, source)
+            pieces |= {Piece(name, i): one for i, one in enumerate(known.members) if i in used}
         else:
             pieces[Piece(name, None)] = known
     occurrences: dict[Label, list[Occurrence]] = {}

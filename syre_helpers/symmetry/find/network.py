@@ -5,20 +5,21 @@ from __future__ import annotations
 import copy
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils import parametrize
-from torch.utils._pytree import tree_flatten, tree_map
 
 from ..._checks import check_function, check_model, check_scalar
 from ..._random import generator
+from .contents import arguments, in_float64, mapped, tensors_in
+from .undisturbed import undisturbed
 
 State = dict[str, Tensor]
 
@@ -45,9 +46,10 @@ class Network:
     penalty: Callable[[nn.Module], Tensor] | None
     seed: int
     moving: dict[str, str] = field(init=False, default_factory=dict)
-    frozen: list[str] = field(init=False, default_factory=list)
+    frozen: dict[str, str] = field(init=False, default_factory=dict)
     centre: dict[str, Tensor] = field(init=False, default_factory=dict)
     inputs: Any = field(init=False)
+    own_buffers: list[str] = field(init=False, default_factory=list)
     state: State = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,16 +58,15 @@ class Network:
             check_function("outputs", self.outputs)
         if self.penalty is not None:
             check_function("penalty", self.penalty)
-        self.inputs = _inputs(self.example_input)
+        self.inputs = arguments(self.example_input)
+        _check_can_be_followed(self.model)
+        for name in _WRAPPERS.get(type(self.model).__name__, ()):
+            self.model = _Inside(name, self.model.get_submodule(name))
         for name, p in self.model.named_parameters():
-            if isinstance(p, nn.parameter.UninitializedParameter):
-                raise ValueError(
-                    f"model: parameter {name!r} has no shape yet; call the model once, then search"
-                )
             if p.requires_grad and p.is_floating_point():
                 self.moving[name] = "parameter"
             else:
-                self.frozen.append(name)
+                self.frozen[name] = "complex numbers" if p.requires_grad else "frozen"
         self._find_centre()
 
     def _find_centre(self) -> None:
@@ -86,19 +87,19 @@ class Network:
         """
         fixed = {f"{name.rpartition('.')[0]}.0.theta_0" for name in self.centre}
         self.state = {
-            name: torch.zeros_like(b, dtype=torch.float64) if name in fixed else _double(b)
+            name: torch.zeros_like(b, dtype=torch.float64) if name in fixed else in_float64(b)
             for name, b in self.model.named_buffers()
         }
         # Values that are not used are not copied first: the model's size again.
         self.state |= {
-            name: self._generic(name, p) if name in self.moving else _double(p)
+            name: self._generic(name, p) if name in self.moving else in_float64(p)
             for name, p in self.model.named_parameters()
         }
         for name in self._written():
             self.moving[name] = "buffer"
             self.state[name] = self._generic(name, self.state[name])
         try:
-            outputs = self.call(self.state, self.inputs)
+            outputs = self._in_float64(self.inputs)
         except Exception as error:
             raise ValueError(
                 "example_input: the model cannot run on it in float64: "
@@ -108,12 +109,22 @@ class Network:
             raise ValueError(
                 "the model returns no tensor; pass outputs=..., a function of what it returns"
             )
-        for each in outputs:
-            if each.is_floating_point() and not bool(torch.isfinite(each).all()):
-                raise ValueError(
-                    "the model's outputs are not finite at generic parameters in float64; pass "
-                    "outputs=... to leave these out, or an input without NaN"
-                )
+        if not any(each.is_floating_point() or each.is_complex() for each in outputs):
+            raise ValueError(
+                "the model returns whole numbers only, which do not change with small changes of "
+                "its parameters; pass outputs=... that returns what they are made from"
+            )
+        if not all(bool(torch.isfinite(each).all()) for each in outputs):
+            raise ValueError(
+                "the model's outputs are not finite at generic parameters in float64; pass "
+                "outputs=... to leave these out, or an input without NaN"
+            )
+
+    def _in_float64(self, inputs: Any) -> list[Tensor]:
+        from .graph import InFloat64, plain_kernels
+
+        with plain_kernels(), InFloat64():
+            return self.call(self.state, inputs)
 
     def elsewhere(self, number: int) -> Network:
         """Return the same network at another generic state, with other numbers in its inputs."""
@@ -144,17 +155,16 @@ class Network:
             return self
         source = generator(self.seed, "find", "inputs", number)
 
-        def vary(one: Any) -> Any:
-            if not isinstance(one, Tensor) or not one.is_floating_point():
+        def vary(one: Tensor) -> Tensor:
+            if not one.is_floating_point() or one.layout != torch.strided:
                 return one
             drawn = (0.5 + 0.5 * torch.rand(one.shape, generator=source)).to(one)
             return one * drawn if bool(one.any()) else drawn
 
         other = copy.copy(self)
-        other.inputs = tree_map(vary, self.inputs)
+        other.inputs = mapped(self.inputs, vary)
         try:
-            with torch.no_grad():
-                outputs = other.call(other.state, other.inputs)
+            outputs = other._in_float64(other.inputs)
         except Exception:  # whatever a model may raise on an input that it is not made for
             return self
         return other if all(bool(one.isfinite().all()) for one in outputs) else self
@@ -176,30 +186,51 @@ class Network:
     def _written(self) -> list[str]:
         """Return the buffers that a forward pass in training writes to."""
         names = [name for name, b in self.model.named_buffers() if b.is_floating_point()]
-        state = {n: v.clone() if n in names else v for n, v in self.state.items()}
+        norms = [
+            f"{path}.{name}" if path else name
+            for path, module in self.model.named_modules()
+            if isinstance(module, _NormBase)
+            for name, b in module.named_buffers(recurse=False)
+            if b.is_floating_point()
+        ]
         try:
-            self.model.train()
-            self.run(state, self.inputs)
-            return [name for name in names if not torch.equal(state[name], self.state[name])]
+            after = self.after_training(self.state)
         except Exception:
-            # BatchNorm refuses a batch of one in training.
-            return [
-                f"{path}.{name}" if path else name
-                for path, module in self.model.named_modules()
-                if isinstance(module, _NormBase)
-                for name, b in module.named_buffers(recurse=False)
-                if b.is_floating_point()
-            ]
-        finally:
-            self.model.eval()
+            return norms  # BatchNorm refuses a batch of one in training.
+        written = [name for name in names if not torch.equal(after[name], self.state[name])]
+        self.own_buffers = [name for name in written if name not in norms]
+        return written
 
-    def run(self, state: Mapping[str, Tensor], inputs: Any) -> Any:
-        """Return the model's output; buffers in `state` may be written to."""
+    def after_training(self, state: Mapping[str, Tensor]) -> State:
+        """Return the buffers after a forward pass in training, written in place or assigned.
+
+        Parameters
+        ----------
+        state : mapping of str to Tensor
+            Before it.
+
+        Returns
+        -------
+        dict of str to Tensor
+            By name. Dropout is left out.
+        """
         from .graph import InFloat64
 
-        args, kwargs = inputs
-        with torch.no_grad(), InFloat64():
-            return functional_call(self.model, dict(state), args, kwargs)
+        buffers = {name for name, _ in self.model.named_buffers()}
+        own = {
+            f"model.{name}": value.clone() if name in buffers else value
+            for name, value in self.only(state).items()
+        }
+        self._seed_all()
+        try:
+            self.model.train()
+            for module in self.model.modules():
+                if isinstance(module, _DropoutNd):
+                    module.eval()
+            with InFloat64():
+                return functional_call(_Buffers(self.model), own, self.inputs)
+        finally:
+            self.model.eval()
 
     def penalised(self, state: Mapping[str, Tensor]) -> Tensor:
         """Return the penalty at a state."""
@@ -220,10 +251,72 @@ class Network:
     def call(self, state: Mapping[str, Tensor], inputs: Any) -> list[Tensor]:
         """Return the outputs that must not change, as a list of tensors."""
         args, kwargs = inputs
+        self._seed_all()
         buffers = {name for name, _ in self.model.named_buffers()}
         own = {name: v.clone() if name in buffers else v for name, v in state.items()}
         result = functional_call(self.model, own, args, kwargs)
         return tensors_in(result if self.outputs is None else self.outputs(result))
+
+    def _seed_all(self) -> None:
+        """Have noise that PyTorch does not draw be the same at each call."""
+        torch.default_generator.manual_seed(self.seed)
+        random.seed(self.seed)
+        if (numpy := sys.modules.get("numpy")) is not None:
+            numpy.random.seed(self.seed % 2**32)
+
+
+# What is taken out of a wrapper: a compiled program shows no operations.
+_WRAPPERS = {
+    "OptimizedModule": ("_orig_mod",),
+    "DataParallel": ("module",),
+    "DistributedDataParallel": ("module",),
+}
+
+
+class _Inside(nn.Module):
+    """What a wrapper holds, under the same names."""
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        super().__init__()
+        self.add_module(name, module)
+        self.name = name
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the module returns."""
+        return self.get_submodule(self.name)(*args, **kwargs)
+
+
+class _Buffers(nn.Module):
+    """A model whose forward returns its buffers as the model leaves them."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> State:
+        """Return the buffers."""
+        self.model(*args, **kwargs)
+        return dict(self.model.named_buffers())
+
+
+def _check_can_be_followed(model: nn.Module) -> None:
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(
+                f"model: {path or type(module).__name__!r} is a script of torch.jit, whose "
+                "operations cannot be followed; pass the nn.Module that it was made from"
+            )
+    for kind, named in (("parameter", model.named_parameters()), ("buffer", model.named_buffers())):
+        for name, value in named:
+            if nn.parameter.is_lazy(value):
+                raise ValueError(
+                    f"model: {kind} {name!r} has no shape yet; call the model once, then search"
+                )
+            if value.is_meta:
+                raise ValueError(
+                    f"model: {kind} {name!r} is on the meta device; model.to_empty(device='cpu') "
+                    "puts it where it can be computed with, and its values do not matter"
+                )
 
 
 class _Penalised(nn.Module):
@@ -236,79 +329,6 @@ class _Penalised(nn.Module):
     def forward(self) -> Tensor:
         """Return the penalty."""
         return self.penalty(self.model)
-
-
-def tensors_in(value: Any) -> list[Tensor]:
-    """Return all tensors in nested tuples, lists, dicts and data classes, in order."""
-    found: list[Tensor] = []
-    for leaf in tree_flatten(value)[0]:
-        if isinstance(leaf, Tensor):
-            found.append(leaf)
-        elif isinstance(leaf, Mapping):
-            found += tensors_in(list(leaf.values()))
-        elif is_dataclass(leaf) and not isinstance(leaf, type):
-            found += tensors_in([getattr(leaf, one.name) for one in fields(leaf)])
-        elif hasattr(leaf, "last_hidden_state"):
-            found += tensors_in(list(vars(leaf).values()))
-    return found
-
-
-def _double(value: Tensor) -> Tensor:
-    plain = value.detach()
-    if plain.is_complex():
-        return plain.to(torch.complex128).clone()
-    return plain.to(torch.float64).clone() if plain.is_floating_point() else plain.clone()
-
-
-def _inputs(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    def wide(one: Any) -> Any:
-        if not isinstance(one, Tensor):
-            return one
-        if one.numel() == 0:
-            raise ValueError(
-                f"example_input has a tensor of shape {tuple(one.shape)}, which is empty; pass at "
-                "least one row"
-            )
-        return _double(one)
-
-    if isinstance(example, Mapping):
-        return (), {name: tree_map(wide, one) for name, one in example.items()}
-    if isinstance(example, tuple | list):
-        return tuple(tree_map(wide, one) for one in example), {}
-    if not isinstance(example, Tensor):
-        raise TypeError(
-            f"example_input is a {type(example).__name__}; pass a tensor, a tuple of arguments, or "
-            "a dict of named arguments"
-        )
-    return (wide(example),), {}
-
-
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Put the model in evaluation mode, and back as it was, with the random state."""
-    attributes = [(module, dict(module.__dict__)) for module in model.modules()]
-    inner: list[tuple[dict[str, Any], dict[str, Any]]] = [
-        (owner, dict(owner))
-        for module in model.modules()
-        for owner in (module._parameters, module._buffers, module._modules)
-    ]
-    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
-    python, numpy = random.getstate(), sys.modules.get("numpy")
-    state = numpy.random.get_state() if numpy is not None else None
-    with torch.random.fork_rng(devices):
-        try:
-            model.eval()
-            yield
-        finally:
-            for owner, content in inner:
-                owner.clear()
-                owner.update(content)
-            for module, own in attributes:
-                module.__dict__.clear()
-                module.__dict__.update(own)
-            random.setstate(python)
-            if numpy is not None:
-                numpy.random.set_state(state)
 
 
 __all__ = ["Network", "State", "tensors_in", "undisturbed"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,11 +16,15 @@ from torch.utils._pytree import tree_flatten
 from ..._random import generator
 from .action import Element, apply_
 from .candidates import Candidate
-from .graph import RANDOM, plain_kernels, widened
+from .decompositions import DRAWN
+from .graph import plain_kernels, widened
 from .layout import noise_name
 from .network import Network
+from .noise import is_random
 
 State = dict[str, Tensor]
+# How many random elements are tried on what training writes.
+_IN_TRAINING = 6
 
 
 class _Replayed(TorchDispatchMode):
@@ -31,8 +36,11 @@ class _Replayed(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = widened(func, args, kwargs)
+        if (drawn := DRAWN.get(func)) is not None:
+            with self:
+                return drawn(*args, **kwargs)
         result = func(*args, **kwargs)
-        if func.overloadpacket.__name__ in RANDOM:
+        if is_random(func):
             for one in tree_flatten(result)[0]:
                 name = noise_name(self.count)
                 self.count += 1
@@ -62,11 +70,34 @@ class Prover:
         self.state: State = dict(self.network.state)
         self._copies: State = {}
         self.reference = self.outputs(self.state)
+        self._others: Prover | None = None
+
+    def check_repeats(self) -> None:
+        """Check that outputs depend on nothing but parameters, inputs and noise.
+
+        Raises
+        ------
+        ValueError
+            If they do.
+        """
+        if not self.difference(self.outputs(self.state)) <= self.tol:
+            raise ValueError(
+                "the model's outputs differ between two calls with the same parameters, inputs and "
+                "random numbers: it counts its calls, or draws from a source of its own; pass a "
+                "model, or outputs=..., that repeats itself"
+            )
+
+    def at_others(self) -> Prover:
+        """Return the same at other inputs: those of the example may be zeros, or alike."""
+        if self._others is None:
+            self._others = Prover(self.network.varied(0), self.tol)
+            self._others._copies = self._copies
+        return self._others
 
     def outputs(self, state: State) -> list[Tensor]:
         """Return the outputs that must not change, at a state with its noise."""
         network = self.network
-        with torch.no_grad(), plain_kernels(), _Replayed(state):
+        with torch.enable_grad(), plain_kernels(), _Replayed(state):
             return [
                 one.detach().clone() for one in network.call(network.only(state), network.inputs)
             ]
@@ -105,6 +136,8 @@ class Prover:
         for one, other in zip(outputs, self.reference, strict=True):
             if one.shape != other.shape:
                 return math.inf
+            if other.is_complex():
+                one, other = torch.view_as_real(one), torch.view_as_real(other)
             if not other.is_floating_point():
                 worst = max(worst, 0.0 if torch.equal(one, other) else math.inf)
                 continue
@@ -117,30 +150,81 @@ class Prover:
         """Return the same at another generic state, with other numbers in its inputs."""
         return Prover(self.network.elsewhere(number), self.tol)
 
-    def gradients(self, number: int = 0) -> dict[str, Tensor] | None:
-        """Return the gradients of a random combination of all outputs, None where that fails."""
+    def gradients(self, look: Callable[[str, Tensor], None], number: int = 0) -> bool:
+        """Show the gradients of a random combination of all outputs, one parameter after another.
+
+        Parameters
+        ----------
+        look : callable
+            ``look(name, gradient)`` is called for each parameter. What it does not keep is gone
+            afterwards: all gradients together are as large as the model.
+        number : int
+            Of the combination. Default 0.
+
+        Returns
+        -------
+        bool
+            False where that fails: some models write over what a gradient would need.
+        """
         network = self.network
         names = [name for name, kind in network.moving.items() if kind == "parameter"]
         leaves = {name: self.state[name].detach().requires_grad_() for name in names}
-        state = {**self.state, **leaves}
+        left = dict(leaves)
+
+        def shown(leaf: Tensor, name: str) -> None:
+            assert leaf.grad is not None
+            look(name, leaf.grad)
+            leaf.grad = None
+            del left[name]
+
+        for name, leaf in leaves.items():
+            leaf.register_post_accumulate_grad_hook(partial(shown, name=name))
         source = generator(network.seed, "find", "outputs", number)
         try:
-            with torch.enable_grad(), plain_kernels(), _Replayed(state):
-                outputs = network.call(network.only(state), network.inputs)
+            with torch.enable_grad(), plain_kernels(), _Replayed({**self.state, **leaves}) as here:
+                outputs = network.call(network.only(here.state), network.inputs)
             total = torch.zeros((), dtype=torch.float64)
             for one in outputs:
                 if one.is_floating_point() and one.requires_grad:
                     weight = torch.randn(one.shape, generator=source, dtype=torch.float64)
                     total = total + (one * weight.to(one.device)).sum().cpu()
-            found: Sequence[Tensor | None] = torch.autograd.grad(
-                total, list(leaves.values()), allow_unused=True
-            )
+            torch.autograd.backward(total, inputs=list(leaves.values()))
         except RuntimeError:
-            return None  # some models write over what a gradient would need
-        return {
-            name: torch.zeros_like(leaf) if one is None else one
-            for (name, leaf), one in zip(leaves.items(), found, strict=True)
-        }
+            return False
+        for name, leaf in list(left.items()):
+            look(name, leaf.new_zeros(()).expand(leaf.shape))
+        return True
+
+    def holds_in_training(self, family: Candidate, seed: int) -> bool:
+        """Test whether what training writes to buffers moves with a family.
+
+        Parameters
+        ----------
+        family : Candidate
+            Proved in evaluation mode, where buffers are given.
+        seed : int
+            Of random elements.
+
+        Returns
+        -------
+        bool
+            False where it would not: with fixed left and right vectors, a spectral norm divides a
+            negated matrix by a negated norm, and training makes the norm positive.
+        """
+        network = self.network
+        before = network.after_training(self.state)
+        for draw in range(_IN_TRAINING):
+            element = family.drawn(generator(seed, "find", "training", draw))
+            after = network.after_training(self.moved([(family, element)]))
+            state = {
+                n: before.get(n, v).clone() for n, v in self.state.items() if n in family.names()
+            }
+            transform_(state, family, element)
+            for name in network.own_buffers:
+                image = state.get(name, before[name])
+                if not bool((after[name] - image).abs().max() <= 1e-8 * image.abs().max()):
+                    return False
+        return True
 
     def prove(self, families: list[Candidate], draws: int, seed: int) -> list[Candidate]:
         """Return the families that hold: products of random elements of all, `draws` times.
@@ -166,7 +250,8 @@ class Prover:
         for draw in range(draws):
             source = generator(seed, "find", "draw", draw)
             elements = [(one, one.drawn(source)) for one in kept]
-            broken = self._broken(elements)
+            prover = self if draw % 3 == 0 else self.at_others()
+            broken = prover._broken(elements)
             kept = [one for one in kept if not any(one is other for other in broken)]
         return kept
 

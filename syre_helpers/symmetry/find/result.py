@@ -172,26 +172,35 @@ class Family:
         -------
         Tensor
             Shape (count, units, scalars per unit), float64, without gradient. Two rows are equal
-            where two units are twins, a row is zero where a unit is dead.
+            where two units are twins, a row is zero where a unit is dead. For a module swap the
+            units are modules, (1, modules, scalars per module): all their own parameters, then
+            what moves along, such as a router's row; copies whose own hidden units stand in
+            another order have different rows.
 
         Raises
         ------
         ValueError
             If the family has no units: "idle", and a sign of whole tensors.
         """
-        if self.candidate is None or not self.candidate.sites:
+        candidate = self.candidate
+        if candidate is None or not (candidate.sites or candidate.modules):
             raise ValueError(
                 f"a family of kind {self.kind!r} has no units with scalars of their own"
             )
+
+        def centred(name: str) -> Tensor:
+            value = params[name].detach()
+            return value - self.centre[name] if name in self.centre else value
+
         rows: list[Tensor] = []
-        for site in self.candidate.sites:
-            if site.piece.name in self.buffers or site.piece.name.startswith("noise "):
-                continue
-            value = params[site.piece.name].detach()
-            if site.piece.name in self.centre:
-                value = value - self.centre[site.piece.name]
-            piece = site.piece.of({site.piece.name: value}).double()
-            rows.append(site.rows(piece, self.count, self.units))
+        for names in zip(*candidate.modules, strict=True):  # one tensor of every module
+            if names[0] not in self.buffers:
+                rows.append(torch.stack([centred(name).flatten() for name in names]).double()[None])
+        for site in candidate.sites:
+            name = site.piece.name
+            if name not in self.buffers and not name.startswith("noise "):
+                piece = site.piece.of({name: centred(name)}).double()
+                rows.append(site.rows(piece, self.count, self.units))
         return torch.cat(rows, -1)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -93,16 +94,16 @@ class Shift:
             region.add_(state, sign * self.size * factor * own)
 
 
-def gradients(prover: Prover, number: int) -> State | None:
-    """Return the gradient of a random combination of outputs; the first two at the same state."""
+def gradients(prover: Prover, number: int, look: Callable[[str, Tensor], None]) -> bool:
+    """Show the gradient of a random combination of outputs; the first two at the same state."""
     if number >= 2:
-        return prover.elsewhere(number).gradients(number)
+        return prover.elsewhere(number).gradients(look, number)
     here = copy.copy(prover)
     here.network = prover.network.varied(number)
-    return here.gradients(number)
+    return here.gradients(look, number)
 
 
-def suggested(columns: Columns, prover: Prover) -> list[Shift]:
+def suggested(columns: Columns, prover: Prover) -> list[Shift] | None:
     """Return the shifts that gradients suggest, all of them independent.
 
     Parameters
@@ -114,17 +115,14 @@ def suggested(columns: Columns, prover: Prover) -> list[Shift]:
 
     Returns
     -------
-    list of Shift
-        Each still has to be proved.
+    list of Shift or None
+        Each still has to be proved. None where the model has no more gradients.
     """
     total = sum(prover.state[name].numel() for name in prover.network.moving)
     most = max(2, min(_MOST_GRADIENTS, _NUMBERS // max(total, 1)))
     for number in range(1, columns.wanted(most)):
-        more = gradients(prover, number)
-        if more is None:
-            break
-        columns.take(more)
-        del more
+        if not gradients(prover, number, columns.take):
+            return None
     found: list[Shift] = []
     relations: dict[Key, list[dict[Column, float]]] = {}
     # Those with most axes first: what holds for them may hold for their sums.
@@ -160,14 +158,22 @@ class Columns:
         self.slopes: dict[Column, list[Tensor]] = {}
         self.groups: dict[Key, list[Column]] = {}
         self.share: dict[Column, float] = {}
+        self.left_out: set[int] = set()
 
-    def take(self, gradient: State) -> None:
-        """Note the slopes of a gradient, which is used up."""
-        last = {region.piece.name: number for number, region in enumerate(self.regions)}
+    def leave(self, numbers: Iterable[int]) -> None:
+        """Forget some of the regions."""
+        self.left_out |= set(numbers)
+        for key, columns in self.groups.items():
+            kept = [one for one in columns if one.region not in self.left_out]
+            # In the order of the regions: slopes come in the order of a backward pass.
+            self.groups[key] = sorted(kept, key=lambda one: one.region)
+
+    def take(self, name: str, gradient: Tensor) -> None:
+        """Note the slopes of a parameter."""
         for number, region in enumerate(self.regions):
-            whole = region.of(gradient)
-            if last[region.piece.name] == number:
-                del gradient[region.piece.name]
+            if region.piece.name != name or number in self.left_out:
+                continue
+            whole = region.of({name: gradient})
             norm = float(whole.norm())
             for along, part in _sectors(whole).items():
                 rest = [axis for axis in range(whole.ndim) if axis not in along]
@@ -233,7 +239,9 @@ class Columns:
         for row in _reduced(space):
             support = row.nonzero().reshape(-1)
             # Again with these columns alone, which is more exact.
-            factors = torch.linalg.svd(matrix[:, support])[2][-1] / norms[support]
+            own = matrix[:, support]
+            vectors = torch.linalg.svd(own, full_matrices=len(own) < len(support))[2]
+            factors = vectors[-1] / norms[support]
             factors = factors / factors[factors.abs().argmax()]
             one = {columns[int(i)]: float(f) for i, f in zip(support, factors, strict=True)}
             # Sums of one region along different axes are alike where little of it is used: of a

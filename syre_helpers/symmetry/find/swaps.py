@@ -1,4 +1,4 @@
-"""Modules that may change places: experts in a list, members of an ensemble, parallel paths."""
+"""Modules that may change places: experts in a list or a stack, members of an ensemble, paths."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from .action import Site
+from .action import Element, Site
 from .candidates import Candidate
 from .graph import Graph
 from .labels import Axis, size_of
@@ -18,6 +18,8 @@ from .proof import Prover
 _FEW = 8
 # And so many guesses of what moves along.
 _MOST = 12
+# Operators that choose among units by their values: which units these are plays no part.
+_CHOICES = frozenset({"topk", "sort", "argsort", "argmax", "max"})
 
 
 def module_swaps(
@@ -135,7 +137,8 @@ def _orders(layout: Layout, paths: list[str], tensors: list[list[str]]) -> Itera
         for number, axis in enumerate(info.axes):
             if piece.name not in own and _counts(axis, count):
                 atom = axis[0].label if axis[0].pieces is None else None
-                groups.setdefault(atom, []).append(_slots(piece, number, axis, count))
+                site = _slots(piece, number, size_of(axis), count)
+                groups.setdefault(atom, []).append(site)
     parts = groups.get(None, [])
     choices = [[], *groups.values(), [one for group in groups.values() for one in group]]
     choices += [
@@ -156,11 +159,92 @@ def _counts(axis: Axis, count: int) -> bool:
     return [where for where, _ in axis[0].pieces] == ranges
 
 
-def _slots(piece: Piece, number: int, axis: Axis, count: int) -> Site:
-    length = size_of(axis)
+def _slots(piece: Piece, number: int, length: int, count: int) -> Site:
     block = length // count
     place = torch.arange(length)
     return Site(
         piece, number, place // block, place % block, torch.arange(count) * block,
         torch.zeros_like(place), (), 0,
     )  # fmt: skip
+
+
+def stacked_swaps(graph: Graph, layout: Layout, prover: Prover) -> list[Candidate]:
+    """Return the swaps of experts that are stacked in one tensor and chosen by a router.
+
+    No label can follow a choice such as topk, so each is guessed, and tried by evaluation.
+
+    Parameters
+    ----------
+    graph : Graph
+        Tells among how many a choice is made, and in which module.
+    layout : Layout
+        Tells which axes count so many units.
+    prover : Prover
+        Evaluates.
+
+    Returns
+    -------
+    list of Candidate
+        Each holds for two orders that move every expert; it still has to be proved.
+    """
+    tried: dict[frozenset[tuple[str, int]], Candidate | None] = {}
+
+    def holds(sites: list[Site], count: int) -> bool:
+        key = frozenset((site.piece.name, site.axis) for site in sites)
+        if key not in tried:
+            family = Candidate("permutation", count, sites=sites)
+            # Not at random: of two experts that would leave both where they are, half the time.
+            orders = (torch.arange(count).roll(step)[None] for step in (1, -1))
+            known = (prover.violation([(family, Element(order))]) <= prover.tol for order in orders)
+            tried[key] = family if all(known) else None
+        return tried[key] is not None
+
+    for module, count in _choices(graph):
+        levels = module.split(".")
+        # The router's module, and those around it: the smallest in which experts change places.
+        any(
+            holds(sites, count)
+            for depth in range(len(levels), -1, -1)
+            for sites in _stacks(layout, prover, ".".join(levels[:depth]), count)
+        )
+    return [one for one in tried.values() if one is not None]
+
+
+def _choices(graph: Graph) -> list[tuple[str, int]]:
+    """Return in which modules a choice is made, and among how many."""
+    return list(
+        dict.fromkeys(
+            (node.module, size)
+            for node in graph.nodes
+            if node.name in _CHOICES
+            for size in node.args[0].shape
+            if size > 1
+        )
+    )
+
+
+def _stacks(layout: Layout, prover: Prover, path: str, count: int) -> Iterator[list[Site]]:
+    """Yield guesses of what is counted by the experts in a module: stacked tensors and a router."""
+    groups: dict[object, list[Site]] = {}
+    stacked: set[object] = {"taken apart"}
+    around = (f"{path}.", "noise ") if path else ""
+    # A stack of which every entry is used by itself, then what is used as a whole.
+    for name in dict.fromkeys(one.name for one in layout.pieces if one.entry is not None):
+        if name.startswith(around) and len(prover.state[name]) == count:
+            site = _slots(Piece(name, None), 0, count, count)
+            groups.setdefault("taken apart", []).append(site)
+    for piece, info in layout.pieces.items():
+        if piece.entry is not None or not piece.name.startswith(around):
+            continue
+        for number, axis in enumerate(info.axes):
+            if _counts(axis, count) and (axis[0].pieces is not None or axis[0].label.pinned):
+                label = axis[0].label if axis[0].pieces is None else None
+                groups.setdefault(label, []).append(_slots(piece, number, size_of(axis), count))
+                if number == 0 and len(info.axes) > 2:
+                    stacked.add(label)
+    own = [site for key, each in groups.items() if key in stacked for site in each]
+    others = [each for key, each in groups.items() if key not in stacked]
+    if own and others:
+        yield own + [site for each in others for site in each]
+        if len(others) > 1:
+            yield from (own + each for each in others)

@@ -498,7 +498,7 @@ def control_flow():
 @case("P6", ROWS)
 def unknown_operator():
     def forward(m, x):
-        y = torch.fft.fft(m.a(x)).real
+        y = torch.linalg.qr(m.a(x)).Q
         return m.c(F.relu(m.b(y)))
 
     return Function(forward, a=nn.Linear(4, 5), b=nn.Linear(5, 6), c=nn.Linear(6, 3))
@@ -1038,6 +1038,54 @@ def experts_top_2():
 
     experts = nn.ModuleList(mlp(4, 5, 2) for _ in range(3))
     return Function(forward, router=nn.Linear(4, 3), experts=experts)
+
+
+def stacked_experts(kept):
+    """Three experts in stacked tensors, and a router; `kept` makes of the gates those in use."""
+
+    def forward(m, x):
+        gates = kept(torch.softmax(m.router(x), -1))
+        hidden = F.relu(torch.einsum("bd,edf->ebf", x, m.up) + m.bias[:, None])
+        return torch.einsum("ebf,efo,be->bo", hidden, m.down, gates)
+
+    return Function(forward, router=nn.Linear(4, 3), up=param(3, 4, 5), bias=param(3, 5),
+                    down=param(3, 5, 2))  # fmt: skip
+
+
+def top_2(gates):
+    top = gates.topk(2, -1)
+    return torch.zeros_like(gates).scatter(1, top.indices, top.values)
+
+
+@case("P3 3xP5", ROWS, idle=4 + 1)
+def experts_stacked_top_2():
+    return stacked_experts(top_2)
+
+
+# The experts are told apart behind the choice: no swap.
+@case("3xP5", ROWS, idle=4 + 1)
+def experts_stacked_of_fixed_weights():
+    return stacked_experts(lambda gates: top_2(gates) * torch.tensor([1.0, 2.0, 3.0]).to(gates))
+
+
+# Experts that are chosen by the order of their numbers, whatever the router says.
+@case("3xP5", ROWS, idle=4 + 1)
+def experts_stacked_in_order():
+    return stacked_experts(lambda gates: gates.cumsum(-1))
+
+
+@case("2xP3 6xP5", ROWS, idle=2 * (4 + 1))
+def experts_stacked_twice():
+    # Two layers with a choice of their own each; the stream between them is the input's.
+    def forward(m, x):
+        return m.second(x + m.widen(m.first(x)))
+
+    return Function(
+        forward,
+        first=stacked_experts(top_2),
+        second=stacked_experts(top_2),
+        widen=nn.Linear(2, 4).requires_grad_(False),
+    )
 
 
 @case("M2 2xP5 2xP3", ROWS)

@@ -16,7 +16,7 @@ def _contracted(engine: Engine, a: Axis, b: Axis) -> None:
     engine.equal(a, b)
 
 
-@rule("mm", "mv", "bmm", "matmul")
+@rule("mm", "mv", "bmm", "matmul", "_sparse_mm")
 def matrix_product(engine: Engine, node: Node) -> Info:
     """Return a product that sums over the last axis of the first, for each entry of a batch."""
     return _times(engine, node.args[0], node.args[1])
@@ -37,7 +37,7 @@ def _times(engine: Engine, left: Value, right: Value) -> Info:
     return Info([*batch, a.axes[-2], b.axes[-1]], whole)
 
 
-@rule("addmm", "baddbmm", "addbmm")
+@rule("addmm", "baddbmm", "addbmm", "_sparse_addmm")
 def product_and_sum(engine: Engine, node: Node) -> Info | list[Info]:
     """Return a product of matrices with something added."""
     if node.name == "addbmm":

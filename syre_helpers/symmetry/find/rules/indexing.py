@@ -12,10 +12,52 @@ from .shapes import argument, size_along
 def embedding(engine: Engine, node: Node) -> Info:
     """Return rows of a table."""
     table, places = engine.info(node.args[0]), engine.info(node.args[1])
-    engine.labels.pin(table.axes[0])
+    if node.args[1].number in engine.graph.learned:
+        engine.tell(node, table.axes[0])  # codes that the network chooses
+    else:
+        engine.labels.pin(table.axes[0])
     engine.labels.freeze(table.axes[0])
     engine.still(places)
     return Info([*(engine.even(axis) for axis in places.axes), table.axes[1]], table.whole)
+
+
+@rule("_embedding_bag", "_embedding_bag_forward_only")
+def bag(engine: Engine, node: Node) -> list[Info | None]:
+    """Return sums of rows of a table, or the largest of them."""
+    table = engine.info(node.args[0])
+    engine.labels.pin(table.axes[0])
+    engine.labels.freeze(table.axes[0])
+    for value in list(node.inputs())[1:]:
+        engine.fix(engine.info(value))
+    result = node.results[0]
+    assert result is not None
+    linear = argument(node, 4, "mode", 0) != 2
+    if not linear:
+        engine.still(table)
+        engine.bend(table)
+    bags = engine.labels.fresh(result.shape[0], pinned=True, bent=True, free=False)
+    return [Info([bags, table.axes[1]], table.whole if linear else FIXED), None, None, None]
+
+
+@rule("_fft_r2c", "_fft_c2r", "_fft_c2c")
+def fourier(engine: Engine, node: Node) -> Info:
+    """Return a Fourier transform along some axes: linear for all others."""
+    value, result = node.args[0], node.results[0]
+    assert result is not None
+    info = engine.info(value)
+    chosen = {one % len(value.shape) for one in node.args[1]}
+    for axis in chosen:
+        engine.tell(node, info.axes[axis])
+        engine.labels.freeze(info.axes[axis])
+        engine.labels.bend(info.axes[axis])
+    engine.mixes(info, frozenset(chosen))
+    axes = [
+        engine.labels.fresh(n, pinned=True, bent=True, free=False)
+        if axis in chosen
+        else info.axes[axis]
+        for axis, n in enumerate(result.shape)
+    ]
+    return Info(axes, info.whole)
 
 
 @rule("index_select", "flip", "roll", "cumsum", "sort", "topk", "cummax", "logcumsumexp")
@@ -29,11 +71,10 @@ def ordered(engine: Engine, node: Node) -> list[Info]:
         one % len(value.shape) for one in (dims if isinstance(dims, list | tuple) else [dims])
     }
     for axis in chosen:
-        engine.labels.pin(info.axes[axis])
+        engine.tell(node, info.axes[axis])
         engine.labels.freeze(info.axes[axis])
         engine.labels.bend(info.axes[axis])
     if not linear:
-        engine.leave(node, "depends on the order of the units")
         engine.still(info)
         engine.bend(info)
     engine.mixes(info, frozenset(chosen))
@@ -42,9 +83,7 @@ def ordered(engine: Engine, node: Node) -> list[Info]:
         if result is None:
             continue
         axes = [
-            engine.labels.fresh(n, pinned=True, bent=True, free=False)
-            if axis in chosen
-            else info.axes[axis]
+            engine.ordered(node, n, info.axes[axis]) if axis in chosen else info.axes[axis]
             for axis, n in enumerate(result.shape)
         ]
         results.append(Info(axes, info.whole if linear else FIXED))
@@ -61,7 +100,9 @@ def index(engine: Engine, node: Node) -> Info | list[Info]:
         return engine.unknown(node)
     for axis in chosen:
         engine.still(engine.info(places[axis]))
-        engine.labels.pin(info.axes[axis])
+        if value.kind == "parameter":
+            engine.labels.pin(info.axes[axis])  # the rows of a table
+        engine.tell(node, info.axes[axis])
         engine.labels.freeze(info.axes[axis])
         engine.labels.bend(info.axes[axis])
     result = node.results[0]
@@ -70,10 +111,8 @@ def index(engine: Engine, node: Node) -> Info | list[Info]:
     count = len(result.shape) - len(kept)
     together = chosen == list(range(chosen[0], chosen[-1] + 1))
     start = chosen[0] if together else 0
-    new = [
-        engine.labels.fresh(n, pinned=True, bent=True, free=False)
-        for n in result.shape[start : start + count]
-    ]
+    read = [info.axes[axis] for axis in chosen]
+    new = [engine.ordered(node, n, *read) for n in result.shape[start : start + count]]
     old = [info.axes[axis] for axis in kept]
     return Info([*old[:start], *new, *old[start:]], info.whole)
 
@@ -97,10 +136,10 @@ def by_index(engine: Engine, node: Node) -> Info | list[Info]:
         own = [one.axes[axis] for one in infos if len(one.axes) > axis]
         if axis == dim or (len(own) > 1 and any(size_along(along) != n for along in own)):
             for along in own:
-                engine.labels.pin(along)
+                engine.tell(node, along)
                 engine.labels.freeze(along)
                 engine.labels.bend(along)
-            axes.append(engine.labels.fresh(n, pinned=True, bent=True, free=False))
+            axes.append(engine.ordered(node, n, *own))
             continue
         for other in own[1:]:
             engine.labels.same(own[0], other)
@@ -133,12 +172,12 @@ def index_put(engine: Engine, node: Node) -> Info | list[Info]:
             engine.equal(along, new.axes[other])
             axes.append(along)
             continue
-        engine.labels.pin(along)
+        engine.tell(node, along)
         engine.labels.freeze(along)
         engine.labels.bend(along)
         axes.append(along)
     for axis in range(len(piece.shape) - len(rest)):
-        engine.labels.pin(new.axes[axis])
+        engine.tell(node, new.axes[axis])
         engine.labels.freeze(new.axes[axis])
     engine.same_whole(info, new)
     return Info(axes, info.whole)

@@ -108,6 +108,8 @@ def product(engine: Engine, node: Node) -> Info | list[Info]:
     result = node.results[0]
     assert result is not None
     values = tensors(node)
+    if node.name == "mul" and any(isinstance(one, int | float) and one == 0 for one in node.args):
+        return engine.zero(engine.info(values[0]))
     if node.name != "mul" and isinstance(node.args[1], Value):
         # A quotient is linear in its first operand only.
         divisor = engine.term(node.args[1])
@@ -166,7 +168,7 @@ def triangle(engine: Engine, node: Node) -> Info:
     """Return the part of matrices on one side of the diagonal."""
     info = engine.info(node.args[0])
     for own in info.axes[-2:]:
-        engine.labels.pin(own)
+        engine.tell(node, own)
         engine.labels.bend(own)
     return info
 
@@ -192,14 +194,74 @@ def elementwise(engine: Engine, node: Node) -> Info | list[Info]:
         return Info(info.axes)
     if torch.Tag.pointwise not in node.op.tags and node.name != "_prelu_kernel":
         return engine.unknown(node)
+    return _of_several(engine, node, values, result)
+
+
+def _of_several(engine: Engine, node: Node, values: list[Value], result: Value) -> Info:
+    """Return a function of the entries at one place: odd or even in each, in both, or neither."""
+    parities = _parities(node, values)
+    both = parities == ("both",)
     axes: list[Axis] = []
-    for _, _, present, _ in _columns(engine, values, result.shape):
+    for _, n, present, absent in _columns(engine, values, result.shape):
         _unified(engine, present)
-        axes.append(present[0][1] if present else [])
+        if both:
+            engine.equal(*(own for _, own in present))
+            if n > 1 and absent and present:
+                engine.labels.freeze(present[0][1])
+            axes.append(present[0][1] if present else [])
+            continue
+        odd = [own for number, own in present if parities[number] == "odd"]
+        first = present[0][1] if present else []
+        axes.append(engine.product(*odd) if odd else engine.even(first))
+    infos = [engine.info(value) for value in values]
+    for info in infos:
+        engine.bend(info)
+    if both:
+        engine.same_whole(*infos)
+        return Info(axes, infos[0].whole)
+    for info, parity in zip(infos, parities, strict=True):
+        if parity == "neither":
+            engine.still(info)
     for value in values:
-        engine.still(engine.info(value))
-        engine.bend(engine.info(value))
-    return Info(axes)
+        _freeze_short(engine, value, result.shape)
+    odd_ones = [info.whole for info, one in zip(infos, parities, strict=True) if one == "odd"]
+    return Info(axes, engine.whole(*odd_ones) if odd_ones else FIXED)
+
+
+def _parities(node: Node, values: list[Value]) -> tuple[str, ...]:
+    """Return "odd", "even" or "neither" for each operand, or "both": odd if all are negated."""
+    unknown = ("neither",) * len(values)
+    result = node.results[0]
+    places = [i for i, one in enumerate(node.args) if isinstance(one, Value)]
+    if len(places) != len(values) or result is None or not result.floating:
+        return unknown
+    if not all(value.floating for value in values):
+        return unknown
+    source = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(64, generator=source, dtype=torch.float64) for _ in values]
+
+    def ask(signs: Sequence[int]) -> Tensor:
+        args = list(node.args)
+        for place, sign, one in zip(places, signs, drawn, strict=True):
+            args[place] = sign * one
+        return node.op(*args, **node.kwargs)
+
+    try:
+        with torch.no_grad():
+            plain = ask([1] * len(values))
+            if plain.shape != drawn[0].shape or bool(plain.isnan().any()):
+                return unknown
+            alone = [
+                ask([-1 if i == k else 1 for i in range(len(values))]) for k in range(len(values))
+            ]
+            negated = ask([-1] * len(values))
+    except Exception:
+        return unknown
+    found = tuple(
+        "odd" if torch.equal(one, -plain) else "even" if torch.equal(one, plain) else "neither"
+        for one in alone
+    )
+    return ("both",) if found == unknown and torch.equal(negated, -plain) else found
 
 
 def _parity(node: Node) -> str | None:

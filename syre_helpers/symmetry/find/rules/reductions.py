@@ -51,7 +51,7 @@ def extreme(engine: Engine, node: Node) -> Info | list[Info]:
     if len(results) > 1:
         # The place of the largest is told beside it: it names units.
         for axis in dims:
-            engine.labels.pin(info.axes[axis])
+            engine.tell(node, info.axes[axis])
     return [_without(info, dims, value, one, FIXED) for one in results]
 
 
@@ -65,8 +65,15 @@ def place(engine: Engine, node: Node) -> Info:
     engine.still(info)
     engine.bend(info)
     for axis in dims:
-        engine.labels.pin(info.axes[axis])
+        engine.tell(node, info.axes[axis])
     return _without(info, dims, value, result, FIXED)
+
+
+@rule("_local_scalar_dense")
+def number(engine: Engine, node: Node) -> None:
+    """Note that a number is read out, which may decide on what is computed."""
+    engine.leave(node, "a number is read out")
+    engine.fix(engine.info(node.args[0]))
 
 
 @rule("linalg_vector_norm", "norm")

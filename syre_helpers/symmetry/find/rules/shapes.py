@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 from ..engine import Engine, Info, Stack, rule
@@ -19,13 +20,28 @@ def argument(node: Node, place: int, name: str, default: Any = None) -> Any:
 
 
 @rule("clone", "alias", "detach", "lift_fresh", "lift_fresh_copy", "contiguous", "_to_copy",
-      "_reshape_alias", "view_as_real", "positive")  # fmt: skip
+      "_reshape_alias", "positive")  # fmt: skip
 def same(engine: Engine, node: Node) -> Info | Stack | list[Info]:
     """Return the record of the input."""
     source, result = node.args[0], node.results[0]
     if result is None or result.shape != source.shape or result.floating != source.floating:
         return engine.unknown(node)
     return engine.raw(source)
+
+
+@rule("view_as_complex", "view_as_real")
+def parts_of_complex(engine: Engine, node: Node) -> Info:
+    """Return complex numbers of pairs, or the pairs."""
+    info = engine.info(node.args[0])
+    if node.name == "view_as_real":
+        return Info(
+            [*info.axes, engine.labels.fresh(2, pinned=True, bent=True, free=False)], info.whole
+        )
+    pair = info.axes[-1]
+    engine.labels.pin(pair)
+    engine.labels.freeze(pair)
+    engine.labels.bend(pair)
+    return Info(info.axes[:-1], info.whole)
 
 
 def _moved(info: Info | Stack, order: list[int]) -> Info | Stack:
@@ -69,7 +85,7 @@ def view(engine: Engine, node: Node) -> Info | Stack | list[Info]:
     if info.spread or (
         [n for n in node.args[0].shape if n > 1] != [n for n in result.shape if n > 1]
     ):
-        info = engine.info(node.args[0])
+        info = replace(engine.info(node.args[0]), products=frozenset())
     try:
         stack = _as_stack(engine, info, result.shape)
         if stack is not None:
