@@ -2,7 +2,8 @@
 
 `graph` records the operations of one forward pass; `labels` and `rules` find out which axes count
 the same units; `signs` and `candidates` suggest families, `swaps` modules that may change places;
-`proof` evaluates them at generic parameters; `result` is what the reader gets.
+`proof` evaluates them at generic parameters; `idle` and `shifts` find the directions along which no
+output changes; `result` is what the reader gets.
 """
 
 from .engine import Left

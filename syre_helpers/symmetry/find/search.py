@@ -75,7 +75,9 @@ def find_reflections(
     -------
     Symmetries
         One `Family` per row of its ``table``; ``left_out`` says what was not understood. Under
-        ``Syre.parametrize`` the reflections are centred at ``-theta_0``.
+        ``Syre.parametrize`` the reflections are centred at ``-theta_0``. Rows of kind "idle" are no
+        mirrors: they count the fixed directions along which no output changes on inputs of this
+        shape, such as the same number on all logits of a softmax. Along them a penalty may change.
 
     Raises
     ------

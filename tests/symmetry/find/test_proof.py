@@ -44,7 +44,7 @@ def test_false_families_are_found_wherever_they_stand(proof, places):
 def test_the_violation_is_the_largest_of_all_draws(proof, monkeypatch):
     prover, true = proof
     seen = iter([2e-13, 7e-13, 3e-13])
-    monkeypatch.setattr(prover, "violation", lambda families: next(seen))
+    monkeypatch.setattr(Prover, "violation", lambda self, families: next(seen))
     assert prover.prove(true, 3, 0) == true
     assert [one.violation for one in true] == [7e-13, 7e-13]
 
