@@ -68,6 +68,31 @@ def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
     return v * (g / norm), norm
 
 
+def keeps_places(x: Tensor, size: Any, stride: Any, offset: int | None = None) -> bool:
+    """Test whether `as_strided` leaves each entry of a tensor in its place.
+
+    Parameters
+    ----------
+    x : Tensor
+        What is read.
+    size, stride : sequence of int
+        As `as_strided` takes them.
+    offset : int or None
+        Where the first entry lies.
+
+    Returns
+    -------
+    bool
+        True for adaptive pooling to one place, which sets the strides of axes of length 1.
+    """
+    strides = zip(x.shape, x.stride(), stride, strict=False)
+    return (
+        tuple(size) == x.shape
+        and all(n == 1 or old == new for n, old, new in strides)
+        and offset in (None, x.storage_offset())
+    )
+
+
 def _glu(x: Tensor, dim: int = -1) -> Tensor:
     value, gate = x.chunk(2, dim)
     return value * gate.sigmoid()

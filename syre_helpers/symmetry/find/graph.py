@@ -16,11 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 from .contents import tensors_in
-from .decompositions import SMALLER
+from .decompositions import SMALLER, keeps_places
 from .noise import EVEN, OF_VALUES, is_even, is_random
 from .numbers import first_alike, place_of
 
 aten = torch.ops.aten
+_STRIDED = (aten.as_strided, aten.as_strided_)
 _NARROW = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -175,6 +176,8 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = widened(func, args, kwargs)
+        if func.overloadpacket in _STRIDED and keeps_places(*args, **kwargs):
+            return args[0]
         if (smaller := SMALLER.get(func)) is not None:
             with self:
                 return smaller(*args, **kwargs)

@@ -654,6 +654,25 @@ def test_a_transformer_of_ten_million():
     assert (found.swaps, found.flips, found.rotations) == (swaps, 12 * 384 + 1, 2 * 6 * 6)
 
 
+class PooledChannelsLast(torch.nn.Module):
+    """As ConvNeXt ends: pooled to one place after a permutation, where PyTorch sets strides."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = torch.nn.Linear(3, 8), torch.nn.Linear(8, 2)
+        self.pool = torch.nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x):
+        return self.head(self.pool(self.stem(x).tanh().permute(0, 3, 1, 2)).flatten(1))
+
+
+def test_pooling_of_channels_last_hides_nothing():
+    model, x = seeded(PooledChannelsLast), torch.randn(2, 5, 5, 3)
+    found = search(model, x)
+    assert counted(found) == zoo.families("P8 S8")
+    assert not found.left_out
+
+
 def test_the_networks_of_transformers():
     transformers = pytest.importorskip("transformers")
     config = transformers.GPT2Config(
