@@ -60,6 +60,14 @@ class Element:
     signs: Tensor | None = None
     matrix: Tensor | None = None
 
+    def inverse(self) -> Element:
+        """Return the element that undoes this one."""
+        return Element(
+            None if self.order is None else self.order.argsort(-1),
+            self.signs,
+            None if self.matrix is None else self.matrix.transpose(-1, -2),
+        )
+
 
 def sites(
     layout: Layout,

@@ -35,6 +35,23 @@ def idle_directions(layout: Layout, prover: Prover) -> tuple[list[Region], list[
         Combinations of entries of the other parts, all of them independent; None where the model
         has no gradient that could suggest them.
     """
+    flat, shifts = _suspected(layout, prover)
+    # Without a slope need not be without effect: a model may detach what it reads, and ReLUs may
+    # all be shut for once.
+    if flat:
+        flat = _still_flat(prover, flat)
+    for number in range(_ELSEWHERE):
+        if flat or shifts:
+            here = prover.elsewhere(number)  # one at a time: each state is as large as the model
+            flat = _still_flat(here, flat)
+            failed = broken(here, shifts or [])
+            shifts = shifts and [one for one in shifts if one not in failed]
+            del here  # before the next one is made
+    return flat, shifts
+
+
+def _suspected(layout: Layout, prover: Prover) -> tuple[list[Region], list[Shift] | None]:
+    """Return what has no slope: parts, all of them without any gradient, and combinations."""
     parts = [
         region
         for piece in layout.pieces
@@ -50,25 +67,12 @@ def idle_directions(layout: Layout, prover: Prover) -> tuple[list[Region], list[
                 sizes[number] = float(slope * one.of(prover.state).norm())
         columns.take(name, gradient)
 
-    flat, shifts = parts, None
-    if gradients(prover, 0, look):
-        smallest = _IDLE * max(sizes, default=0.0)
-        none = [number for number, size in enumerate(sizes) if not size > smallest]
-        flat = [parts[number] for number in none]
-        columns.leave(none)
-        shifts = suggested(columns, prover)
-    # Without a slope need not be without effect: a model may detach what it reads, and ReLUs may
-    # all be shut for once.
-    if flat:
-        flat = _still_flat(prover, flat)
-    for number in range(_ELSEWHERE):
-        if flat or shifts:
-            here = prover.elsewhere(number)  # one at a time: each state is as large as the model
-            flat = _still_flat(here, flat)
-            failed = broken(here, shifts or [])
-            shifts = shifts and [one for one in shifts if one not in failed]
-            del here  # before the next one is made
-    return flat, shifts
+    if not gradients(prover, 0, look):
+        return parts, None
+    smallest = _IDLE * max(sizes, default=0.0)
+    none = [number for number, size in enumerate(sizes) if not size > smallest]
+    columns.leave(none)
+    return [parts[number] for number in none], suggested(columns, prover)
 
 
 def _still_flat(prover: Prover, flat: list[Region]) -> list[Region]:

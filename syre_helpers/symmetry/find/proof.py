@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -68,7 +69,6 @@ class Prover:
 
     def __post_init__(self) -> None:
         self.state: State = dict(self.network.state)
-        self._copies: State = {}
         self.reference = self.outputs(self.state)
         self._others: Prover | None = None
 
@@ -91,7 +91,6 @@ class Prover:
         """Return the same at other inputs: those of the example may be zeros, or alike."""
         if self._others is None:
             self._others = Prover(self.network.varied(0), self.tol)
-            self._others._copies = self._copies
         return self._others
 
     def outputs(self, state: State) -> list[Tensor]:
@@ -102,31 +101,43 @@ class Prover:
                 one.detach().clone() for one in network.call(network.only(state), network.inputs)
             ]
 
-    def moved(self, families: Sequence[tuple[Candidate, Element]]) -> State:
-        """Return a copy of the state to which group elements are applied, one after the other.
+    @contextmanager
+    def moved(self, families: Sequence[tuple[Candidate, Element]]) -> Iterator[State]:
+        """Yield the state with group elements applied, one after the other; undone afterwards.
+
+        It is changed in place, since a copy would be as large as the model. Orders and signs are
+        undone to the last bit; what rotations touch is kept beside it.
 
         Parameters
         ----------
         families : sequence of tuple
             Families with their elements.
 
-        Returns
-        -------
+        Yields
+        ------
         dict of str to Tensor
-            In the same memory as that of the call before, since it is as large as the model.
+            The same tensors as in `state`, where modules have changed places under other names.
         """
         state = dict(self.state)
-        for name in {name for family, _ in families for name in family.names()}:
-            if name not in self._copies:
-                self._copies[name] = torch.empty_like(state[name])
-            state[name] = self._copies[name].copy_(state[name])
-        for family, element in families:
-            transform_(state, family, element)
-        return state
+        rotated = {n for family, one in families if one.matrix is not None for n in family.names()}
+        kept = {name: state[name].clone() for name in rotated}
+        done: list[tuple[Candidate, Element]] = []
+        try:
+            for family, element in families:
+                transform_(state, family, element)
+                done.append((family, element))
+            yield state
+        finally:
+            for family, element in reversed(done):
+                if element.matrix is None:
+                    transform_(state, family, element.inverse())
+            for name, value in kept.items():
+                self.state[name].copy_(value)
 
     def violation(self, families: Sequence[tuple[Candidate, Element]]) -> float:
         """Return the largest change of an output, relative to the output's size."""
-        return self.difference(self.outputs(self.moved(families)))
+        with self.moved(families) as state:
+            return self.difference(self.outputs(state))
 
     def difference(self, outputs: list[Tensor]) -> float:
         """Return the relative distance of outputs from the reference; NaN is infinity."""
@@ -215,7 +226,8 @@ class Prover:
         before = network.after_training(self.state)
         for draw in range(_IN_TRAINING):
             element = family.drawn(generator(seed, "find", "training", draw))
-            after = network.after_training(self.moved([(family, element)]))
+            with self.moved([(family, element)]) as moved:
+                after = network.after_training(moved)
             state = {
                 n: before.get(n, v).clone() for n, v in self.state.items() if n in family.names()
             }

@@ -195,7 +195,8 @@ def _unpenalised(
     kept = []
     for family in families:
         element = family.drawn(generator(seed, "find", "penalty"))
-        after = network.penalised(prover.moved([(family, element)]))
+        with prover.moved([(family, element)]) as state:
+            after = network.penalised(state)
         if float((after - before).abs()) <= _SAME_PENALTY * float(before.abs()):
             kept.append(family)
     if len(kept) < len(families):

@@ -1,6 +1,7 @@
 """The proof by evaluation: nothing false passes, wherever it stands, and NaN is no equality."""
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -12,20 +13,48 @@ from syre_helpers.symmetry.find.engine import structure
 from syre_helpers.symmetry.find.graph import record
 from syre_helpers.symmetry.find.layout import layout
 from syre_helpers.symmetry.find.network import Network
-from syre_helpers.symmetry.find.proof import Prover
+from syre_helpers.symmetry.find.proof import Prover, transform_
+from syre_helpers.symmetry.find.swaps import module_swaps
 
 from . import zoo
+
+
+def prover_of(model, inputs):
+    """Return a prover of a network, and the families that its labels suggest."""
+    network = Network(model.eval(), inputs, None, None, 0)
+    network.prepare()
+    graph = record(model, network.call, network.state, network.moving, network.inputs)
+    known = structure(graph, rules.elementwise)
+    where, prover = layout(graph, known), Prover(network, 1e-10)
+    families = candidates(known, where)
+    return prover, families + module_swaps(network, graph, where, prover, 0)
 
 
 @pytest.fixture
 def proof():
     """Return a prover of a ReLU network with three layers, and the true families of its units."""
-    model = zoo.mlp(4, 5, 6, 3).eval()
-    network = Network(model, torch.ones(2, 4).mul(torch.tensor([[1.0], [-0.5]])), None, None, 0)
-    network.prepare()
-    graph = record(model, network.call, network.state, network.moving, network.inputs)
-    known = structure(graph, rules.elementwise)
-    return Prover(network, 1e-10), candidates(known, layout(graph, known))
+    return prover_of(zoo.mlp(4, 5, 6, 3), torch.tensor([[1.0], [-0.5]]) * torch.ones(2, 4))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("name", ["linear", "conv_bn", "llama", "lstm", "experts_in_a_list"])
+def test_a_state_is_as_before_when_it_has_been_moved(name, fails):
+    """Bit for bit; in between it is what the same elements make of a copy."""
+    make, inputs, *_ = zoo.CASES[name]
+    prover, families = prover_of(make(), inputs)
+    source = torch.Generator().manual_seed(0)
+    elements = [(one, one.drawn(source)) for one in families * 2]
+    before = {name: value.clone() for name, value in prover.state.items()}
+    copy = {name: value.clone() for name, value in prover.state.items()}
+    for family, element in elements:
+        transform_(copy, family, element)
+    with suppress(ZeroDivisionError), prover.moved(elements) as state:
+        assert all(torch.equal(state[name], value) for name, value in copy.items())
+        assert not all(torch.equal(before[name], value) for name, value in copy.items())
+        if fails:
+            raise ZeroDivisionError
+    assert before.keys() == prover.state.keys()
+    assert all(torch.equal(prover.state[name], value) for name, value in before.items())
 
 
 @pytest.mark.parametrize("places", [(0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2)])
