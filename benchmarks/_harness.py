@@ -222,7 +222,8 @@ def storages() -> dict[int, int]:
     gc.collect()
     found = {}
     for thing in gc.get_objects():
-        if type(thing) in (Tensor, nn.Parameter):  # a compiler leaves tensors without memory behind
+        # A compiler leaves tensors without memory behind, and sparse ones have no storage.
+        if type(thing) in (Tensor, nn.Parameter) and thing.layout == torch.strided:
             storage = thing.untyped_storage()
             found[storage.data_ptr()] = storage.nbytes()
     return found
