@@ -48,6 +48,11 @@ def classes_of(
         One per family of permutations and its members, one per family of rotations, one per family
         of modules that change places, and one per family of sign flips of other units. Where
         nothing was found, the rows of each weight.
+
+    Raises
+    ------
+    ValueError
+        If `found` was given, and is of a model with other parameters.
     """
     if found is None:
         try:
@@ -56,6 +61,8 @@ def classes_of(
             words = str(error).splitlines() or [type(error).__name__]
             left_out.append(("symmetries", f"{words[0][:200]}; each row of a weight is a unit"))
             return classes_of_rows(state, left_out)
+    else:
+        _check_fits(found, {**state, **dict(model.named_parameters())})
     modules = {canonical_name(f"{name}.")[:-1]: m for name, m in model.named_modules()}
     classes = list(_of_families(found, modules, left_out))
     for one in found.left_out:
@@ -66,6 +73,22 @@ def classes_of(
         left_out.append(("symmetries", "no units change places; each row of a weight is a unit"))
         return classes_of_rows(state, left_out)
     return _named_apart(classes)
+
+
+def _check_fits(found: Symmetries, state: State) -> None:
+    """Check that families move tensors of a model, and as many units as lie there."""
+    for family in found:
+        for site in () if family.candidate is None else family.candidate.sites:
+            raw = site.piece.name
+            tensor = state.get(raw, state.get(canonical_name(raw)))
+            axis = site.axis + (site.piece.entry is not None)
+            fits = tensor is not None and tensor.shape[axis : axis + 1] == (len(site.unit),)
+            if not fits and not raw.startswith("noise "):
+                shape = "is not there" if tensor is None else f"has shape {tuple(tensor.shape)}"
+                raise ValueError(
+                    f"found is of another model: it moves {len(site.unit)} entries of {raw!r} "
+                    f"along axis {axis}, which {shape} in this model; leave found=... out"
+                )
 
 
 def symmetries_of(model: nn.Module, inputs: Any) -> Symmetries:
@@ -149,13 +172,13 @@ def _class(
 
 
 def _sites(family: Family) -> list[Any]:
-    """Return where the units of a family lie, in tensors of the model."""
+    """Return the sites of a family's units, in tensors of the model."""
     assert family.candidate is not None
     return [site for site in family.candidate.sites if not site.piece.name.startswith("noise ")]
 
 
 def _parts_of(family: Family, member: int, modules: Mapping[str, nn.Module]) -> Iterator[Part]:
-    """Yield what the units of one member of a family own, tensor by tensor."""
+    """Yield the parts that the units of one member of a family own, tensor by tensor."""
     for site in _sites(family):
         raw = site.piece.name
         name, entry = canonical_name(raw), site.piece.entry
@@ -187,7 +210,7 @@ def _stacks_matrices(module: nn.Module | None, name: str) -> bool:
 
 
 def _wholly(parts: Iterable[Part]) -> tuple[Part, ...]:
-    """Return what modules own, without buffers."""
+    """Return the parts of the units inside of modules as parts of the modules, without buffers."""
     # What a module does is a vector: its features are not recorded, and have no ranks.
     return tuple(
         Part(

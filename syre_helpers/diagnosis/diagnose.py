@@ -59,8 +59,8 @@ def diagnose(
     TypeError
         If an argument is of a wrong type.
     ValueError
-        If the batch is empty, has NaN in it or is no pair though `loss` is given, or the decay is
-        negative or not finite.
+        If the batch is empty, has NaN in it or is no pair though `loss` is given, the decay is
+        negative or not finite, or `found` is of a model with other parameters.
 
     Notes
     -----

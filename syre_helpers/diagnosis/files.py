@@ -75,7 +75,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], list[tuple[str, str]]]:
 
 
 def load(path: Path) -> Any:
-    """Return what is in a file of tensors; no code in it is run.
+    """Return the content of a file of tensors; no code in it is run.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _unpickled(file: Path | io.BytesIO) -> Any:
-    """Return what torch.save wrote: tensors, plain values, NumPy's numbers, parsed arguments."""
+    """Return the tensors, plain values, NumPy's numbers and parsed arguments of a torch.save."""
     with warnings.catch_warnings(), _harmless():
         warnings.simplefilter("ignore")  # of a pickle's version, as if it could be read
         return torch.load(file, map_location="cpu", weights_only=True)
@@ -192,7 +192,7 @@ def _policy(path: Path) -> io.BytesIO | None:
 
 
 def _of_fit(path: Path, content: Any) -> Any:
-    """Return what `fit` kept; ValueError where it is many models side by side."""
+    """Return the state of the model that `fit` kept; ValueError where it kept many side by side."""
     if "model" not in content:
         raise ValueError(
             f"{str(path)!r} is no checkpoint of one model: it holds many side by side, as fit_many "

@@ -160,7 +160,7 @@ class Report:
         return table.loc[ordered[:_MOST_ROWS]], said
 
     def _gaps(self) -> list[str]:
-        """Return what was left out, one line per reason."""
+        """Return the list of what was left out, one line per reason."""
         reasons: dict[str, list[str]] = {}
         for what, why in self.left_out:
             reasons.setdefault(why, []).append(what)

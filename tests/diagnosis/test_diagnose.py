@@ -225,6 +225,28 @@ def test_a_frozen_model_has_no_rates():
     assert ("the gradient", "no parameter requires one: the model is frozen") in report.left_out
 
 
+@pytest.mark.parametrize("other", [mlp(widths=(8, 11, 4)), mlp(widths=(8, 12, 12, 4)), conv()])
+def test_the_symmetries_of_another_model_are_refused(other):
+    model = mlp(widths=(8, 12, 4))
+    found = sh.find_reflections(other, batch(other)[0])
+    with pytest.raises(ValueError, match="found is of another model"):
+        sh.diagnose(model, batch(model)[0], found=found)
+
+
+@pytest.mark.parametrize("form", ["parametrize", "weight_norm"])
+def test_symmetries_found_before_or_after_the_form_of_the_weights_changed_are_taken(form):
+    model = mlp(widths=(8, 12, 4))
+    x = batch(model)[0]
+    before = sh.find_reflections(model, x)
+    if form == "parametrize":
+        sh.Syre(0.1, sigma_ratio=0.1).parametrize(model)
+        assert sh.diagnose(model, x, found=before).table.units.tolist() == [12]
+    else:
+        nn.utils.parametrizations.weight_norm(model[0])
+    found = sh.find_reflections(model, x)
+    assert sh.diagnose(model, x, found=found).table.units.tolist() == [12]
+
+
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
 def test_parameters_that_are_not_finite_raise_an_alarm(wrong):
     model = planted()

@@ -38,7 +38,7 @@ def optimizer_of(timm, model, weight_decay=DECAY, **how):
 
 
 def take_decay_over(optimizer):
-    """Return what the optimizer decays, and let it decay no longer."""
+    """Return the parameters that the optimizer decays, and let it decay no longer."""
     decayed = set()
     for group in optimizer.param_groups:
         decayed.update(group["params"] if group["weight_decay"] else ())

@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def made_by(begin: float) -> dict[str, Any]:
-    """Return where, when and by which command a table was made, and in how many seconds."""
+    """Return the provenance of a table: machine, date, command and seconds."""
     return {
         "machine": describe_machine(),
         "versions": describe_versions(("torch", "numpy", "pandas")),

@@ -51,7 +51,7 @@ def idle_directions(layout: Layout, prover: Prover) -> tuple[list[Region], list[
 
 
 def _suspected(layout: Layout, prover: Prover) -> tuple[list[Region], list[Shift] | None]:
-    """Return what has no slope: parts, all of them without any gradient, and combinations."""
+    """Return the parts and the combinations without slope; all parts where no gradient is there."""
     parts = [
         region
         for piece in layout.pieces

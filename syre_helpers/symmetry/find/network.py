@@ -274,7 +274,7 @@ _WRAPPERS = {
 
 
 class _Inside(nn.Module):
-    """What a wrapper holds, under the same names."""
+    """A module that holds the model of a wrapper, under the names that the wrapper gives."""
 
     def __init__(self, name: str, module: nn.Module) -> None:
         super().__init__()
@@ -282,7 +282,7 @@ class _Inside(nn.Module):
         self.name = name
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the module returns."""
+        """Return the output of the model inside."""
         return self.get_submodule(self.name)(*args, **kwargs)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def place_of(tensor: Tensor) -> object:
-    """Return what two tensors have in common that are the same numbers."""
+    """Return a key that is equal for two tensors if they are the same numbers in memory."""
     if tensor.layout != torch.strided or not tensor.numel():
         return id(tensor)
     try:

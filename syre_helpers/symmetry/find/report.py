@@ -110,7 +110,7 @@ def _shift_rows(network: Network, shifts: list[Shift]) -> list[Family]:
 
 
 def _words(shifts: list[Shift]) -> tuple[str, ...]:
-    """Return what moves together, in words."""
+    """Return the names of the numbers that move together, in words."""
     alone = [one.terms[0] for one in shifts if len(one.terms) == 1]
     axes = [
         (_last(region.piece.name), {region.axes[axis] for axis in column.along})

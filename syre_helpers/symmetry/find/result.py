@@ -266,7 +266,7 @@ class Symmetries:
         rows = sum(one.kind != "idle" for one in self)
         head = (
             f"{self.swaps:,} swaps, {self.flips:,} sign flips and {self.rotations:,} groups of "
-            f"rotations, in {rows} families"
+            f"rotations, in {rows} famil{'y' if rows == 1 else 'ies'}"
         )
         if self.idle:
             head += f"; {self.idle:,} idle directions"

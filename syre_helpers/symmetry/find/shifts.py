@@ -195,7 +195,7 @@ class Columns:
         return not self.share[column] > _ZERO
 
     def wanted(self, most: int) -> int:
-        """Return how many gradients make as many equations as columns, where `most` suffice."""
+        """Return the number of gradients that make as many equations as columns, if `most` do."""
         wanted = 2
         for key, columns in self.groups.items():
             equations = min(math.prod(n - 1 for n in key), _MOST_ROWS)
